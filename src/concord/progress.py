@@ -1,0 +1,114 @@
+"""One line for each long step, with rate and time left; plain lines off a terminal."""
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+Advance = Callable[[int], None]
+PLAIN_LINE_SECONDS = 15.0
+"""Seconds between two plain lines of one step."""
+
+
+class Reporter(Protocol):
+    """Shows how far a step has come."""
+
+    def step(
+        self, title: str, total: int | None, unit: str
+    ) -> AbstractContextManager[Advance]:
+        """Begin a step of ``total`` units; call the result with units done."""
+        ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    @contextmanager
+    def step(self, title: str, total: int | None, unit: str) -> Generator[Advance]:
+        """A step nobody watches."""
+        yield lambda count: None
+
+
+SILENT: Reporter = Silent()
+
+
+class Lines:
+    """Plain lines with rate and time left, for logs and pipes."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic):
+        self._console = console
+        self._clock = clock
+
+    @contextmanager
+    def step(self, title: str, total: int | None, unit: str) -> Generator[Advance]:
+        """A line now and then, and one at the end."""
+        started = shown = self._clock()
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done, shown
+            done += count
+            now = self._clock()
+            if now - shown >= PLAIN_LINE_SECONDS:
+                shown = now
+                self._show(title, done, total, unit, now - started)
+
+        yield advance
+        seconds = self._clock() - started
+        self._console.print(
+            f"{title}: {done:,} {unit} in {seconds:.1f} s", markup=False
+        )
+
+    def _show(
+        self, title: str, done: int, total: int | None, unit: str, seconds: float
+    ) -> None:
+        rate = done / seconds if seconds else 0.0
+        left = f", {(total - done) / rate:.0f} s left" if total and rate else ""
+        of = f" of {total:,}" if total else ""
+        self._console.print(
+            f"{title}: {done:,}{of} {unit}, {rate:,.0f} {unit}/s{left}",
+            markup=False,
+        )
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        unit = task.fields.get("unit", "")
+        return Text(f"{speed:,.0f} {unit}/s" if speed else "", style="cyan")
+
+
+class Bars:
+    """A rich progress bar for each step, for terminals."""
+
+    def __init__(self, console: Console):
+        self._console = console
+
+    @contextmanager
+    def step(self, title: str, total: int | None, unit: str) -> Generator[Advance]:
+        """A bar with rate and time left."""
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self._console) as progress:
+            task = progress.add_task(title, total=total, unit=unit)
+            yield lambda count: progress.advance(task, count)
