@@ -1,0 +1,309 @@
+"""A run on disk: Parquet parts written once, keys that refuse mixtures, SQL over all.
+
+A run is a folder. Rows lie in ``rows/<analysis>/<model>/part-<name>.parquet``; beside
+them ``key.json`` says what they were made from, field by field. A part is written to a
+temporary name and renamed, so it is whole or absent; the same key continues a run, a
+different key is refused with the differing field named.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import yaml
+
+from concord.errors import ResultsError, did_you_mean
+
+_KEY_FIELD = b"concord.key"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder that exists."""
+
+    path: Path
+
+    @property
+    def study(self) -> dict[str, Any]:
+        """The resolved study, as saved in ``study.yaml``."""
+        return yaml.safe_load(_read_text(self.path / "study.yaml"))
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """``run.json``: versions, hardware, models, data counts, timings."""
+        return read_json(self.path / "run.json")
+
+    def models(self) -> list[str]:
+        """Labels of the models, the base first."""
+        info = self.info
+        return [info["base"], *info["tuned"]]
+
+    def folder(self, analysis: str, model: str) -> Path:
+        """Where the parts of one analysis of one model lie."""
+        return self.path / "rows" / analysis / model
+
+    def parts(self, analysis: str, model: str) -> list[Path]:
+        """The finished parts, in the order of their names."""
+        return sorted(self.folder(analysis, model).glob("part-*.parquet"))
+
+
+def open_run(path: Path) -> Run:
+    """The run in a folder.
+
+    Raises:
+        ResultsError: The folder is missing or holds no run.
+    """
+    if not (path / "study.yaml").is_file():
+        raise ResultsError(
+            f"{path}: found no study.yaml; needed a run folder written by "
+            "`concord compare` or `concord demo`; give the folder named at its end"
+        )
+    return Run(path)
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 of a value's canonical JSON, in hexadecimal."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def claim(run: Run, analysis: str, model: str, key: Mapping[str, Any]) -> str:
+    """Reserve a folder of parts for one key, or find the parts made from it before.
+
+    Args:
+        run: The run.
+        analysis: Name of the analysis.
+        model: Label of the model.
+        key: Everything the numbers depend on, by name.
+
+    Returns:
+        The key's fingerprint, to be given to `write_part`.
+
+    Raises:
+        ResultsError: Parts made from something else lie there; the fields that differ
+            are named.
+    """
+    path = run.folder(analysis, model) / "key.json"
+    wanted = json.loads(json.dumps(key, default=str))
+    if path.is_file():
+        found = read_json(path)
+        if found != wanted:
+            raise ResultsError(
+                f"{path.parent}: rows lie there that were made from something else: "
+                f"{named_differences(found, wanted)}; give another --output, or remove "
+                "that folder to measure anew"
+            )
+    else:
+        write_json(path, wanted)
+    return fingerprint(wanted)
+
+
+def named_differences(found: Any, wanted: Any, name: str = "") -> str:
+    """The fields in which two nested mappings differ, as ``field: found -> wanted``."""
+    if isinstance(found, Mapping) and isinstance(wanted, Mapping):
+        parts = [
+            named_differences(
+                found.get(key), wanted.get(key), f"{name}.{key}".strip(".")
+            )
+            for key in sorted(set(found) | set(wanted))
+            if found.get(key) != wanted.get(key)
+        ]
+        return "; ".join(parts)
+    return f"{name}: {_shorten(found)} -> {_shorten(wanted)}"
+
+
+def finished_parts(run: Run, analysis: str, model: str, key: str) -> set[str]:
+    """Names of the parts that are whole and carry the key.
+
+    A part that cannot be read is left out, so it is measured again.
+
+    Raises:
+        ResultsError: A part carries another key (two runs were mixed in one folder).
+    """
+    names = set()
+    for path in run.parts(analysis, model):
+        try:
+            metadata = pq.read_schema(path).metadata or {}
+        except (pa.ArrowInvalid, OSError):
+            continue
+        if metadata.get(_KEY_FIELD, b"").decode() != key:
+            raise ResultsError(
+                f"{path}: found a part of another run; needed parts of one run only; "
+                "remove it or give another --output"
+            )
+        names.add(path.stem.removeprefix("part-"))
+    return names
+
+
+def write_part(
+    run: Run, analysis: str, model: str, *, name: str, key: str, table: pa.Table
+) -> Path:
+    """Write one part whole: temporary file, then rename.
+
+    The column ``model`` is put in front.
+
+    Raises:
+        ResultsError: The part cannot be written, for instance on a full disk; parts
+            written before are kept.
+    """
+    path = run.folder(analysis, model) / f"part-{name}.parquet"
+    labels = pa.array([model] * table.num_rows, pa.string())
+    table = table.add_column(0, "model", labels)
+    table = table.replace_schema_metadata({_KEY_FIELD: key.encode()})
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, temporary, compression="zstd")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ResultsError(_cannot_write(path, error)) from error
+    return path
+
+
+def read_rows(
+    run: Run,
+    analysis: str,
+    model: str,
+    columns: list[str] | None = None,
+    filter: pc.Expression | None = None,
+) -> pa.Table | None:
+    """Rows of one analysis of one model, in the order of parts; None without parts."""
+    parts = run.parts(analysis, model)
+    if not parts:
+        return None
+    tables = [pq.read_table(path, columns=columns, filters=filter) for path in parts]
+    return pa.concat_tables(tables, promote_options="default")
+
+
+def finished_analyses(run: Run) -> dict[str, list[str]]:
+    """Analyses with rows, each with the models measured, in the run's order."""
+    root = run.path / "rows"
+    if not root.is_dir():
+        return {}
+    found = {}
+    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+        models = [name for name in run.models() if run.parts(folder.name, name)]
+        if models:
+            found[folder.name] = models
+    return found
+
+
+def query(run: Run, sql: str) -> pa.Table:
+    """Ask a run in SQL: one view per analysis, each with a column ``model``.
+
+    Example:
+        ``query(run, "select model, avg(is_correct::int) from facts group by model")``
+
+    Raises:
+        ResultsError: The SQL is refused by DuckDB; its message and the views are shown.
+    """
+    connection = duckdb.connect()
+    views = finished_analyses(run)
+    for analysis in views:
+        pattern = str(run.path / "rows" / analysis / "*" / "part-*.parquet")
+        quoted = pattern.replace("'", "''")
+        connection.execute(
+            f'create view "{analysis}" as '
+            f"select * from read_parquet('{quoted}', union_by_name = true)"
+        )
+    try:
+        return connection.sql(sql).to_arrow_table()
+    except duckdb.Error as error:
+        raise ResultsError(f"{error}\n{did_you_mean('', views)}") from error
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file's value.
+
+    Raises:
+        ResultsError: The file is missing or broken.
+    """
+    try:
+        return json.loads(_read_text(path))
+    except json.JSONDecodeError as error:
+        raise ResultsError(
+            f"{path}: line {error.lineno}: not JSON ({error.msg}); remove the file and "
+            "give the same command again"
+        ) from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON whole: temporary file, then rename; NaN is refused.
+
+    Raises:
+        ResultsError: The file cannot be written.
+    """
+    write_text(
+        path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole: temporary file, then rename.
+
+    Raises:
+        ResultsError: The file cannot be written.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ResultsError(_cannot_write(path, error)) from error
+
+
+def require_space(path: Path, needed_bytes: int) -> None:
+    """Refuse to start when the disk cannot hold the rows to come.
+
+    Raises:
+        ResultsError: Less than ``needed_bytes`` are free.
+    """
+    existing = next(folder for folder in (path, *path.parents) if folder.is_dir())
+    free = shutil.disk_usage(existing).free
+    if free < needed_bytes:
+        raise ResultsError(
+            f"{path}: found {free / 1e6:.0f} MB free, needed about "
+            f"{needed_bytes / 1e6:.0f} MB for the rows of this study; free some space "
+            "or give another --output"
+        )
+
+
+def remove_temporaries(run: Run) -> None:
+    """Delete what a killed process left half-written."""
+    for path in _temporaries(run.path):
+        path.unlink(missing_ok=True)
+
+
+def _temporaries(root: Path) -> Iterable[Path]:
+    return (path for path in root.rglob("*.tmp") if path.is_file())
+
+
+def _cannot_write(path: Path, error: OSError) -> str:
+    return (
+        f"{path}: cannot write ({error.strerror or error}); what was measured before "
+        "is kept; free some space or mend the folder, then give the same command again"
+    )
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ResultsError(f"{path}: cannot read ({error.strerror})") from error
+
+
+def _shorten(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."

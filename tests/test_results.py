@@ -1,0 +1,133 @@
+import errno
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from concord import results
+from concord.errors import ResultsError
+from concord.results import (
+    Run,
+    claim,
+    finished_parts,
+    named_differences,
+    open_run,
+    query,
+    read_rows,
+    remove_temporaries,
+    require_space,
+    write_json,
+    write_part,
+    write_text,
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    write_text(tmp_path / "study.yaml", "seed: 0\n")
+    write_json(tmp_path / "run.json", {"base": "b", "tuned": ["t"]})
+    return open_run(tmp_path)
+
+
+def _write(run: Run, model: str, name: str, values: list[int], key: str) -> Path:
+    table = pa.table({"x": values})
+    return write_part(run, "facts", model, name=name, key=key, table=table)
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path):
+    with pytest.raises(ResultsError, match=r"found no study\.yaml"):
+        open_run(tmp_path)
+
+
+def test_parts_come_back_in_order_with_their_model(run: Run):
+    key = claim(run, "facts", "b", {"seed": 0})
+    _write(run, "b", "00001", [3], key)
+    _write(run, "b", "00000", [1, 2], key)
+    rows = read_rows(run, "facts", "b")
+    assert rows is not None
+    assert rows.to_pydict() == {"model": ["b", "b", "b"], "x": [1, 2, 3]}
+    assert finished_parts(run, "facts", "b", key) == {"00000", "00001"}
+
+
+def test_no_parts_are_none_not_empty(run: Run):
+    assert read_rows(run, "facts", "t") is None
+
+
+def test_another_key_is_refused_by_the_field_that_differs(run: Run):
+    claim(run, "facts", "b", {"seed": 0, "model": {"fingerprint": "aa"}})
+    with pytest.raises(ResultsError) as caught:
+        claim(run, "facts", "b", {"seed": 0, "model": {"fingerprint": "bb"}})
+    assert 'model.fingerprint: "aa" -> "bb"' in str(caught.value)
+    assert "seed" not in str(caught.value)
+
+
+def test_a_foreign_part_is_an_error(run: Run):
+    key = claim(run, "facts", "b", {"seed": 0})
+    _write(run, "b", "00000", [1], "another key")
+    with pytest.raises(ResultsError, match="part of another run"):
+        finished_parts(run, "facts", "b", key)
+
+
+def test_a_cut_part_is_measured_again(run: Run):
+    key = claim(run, "facts", "b", {"seed": 0})
+    path = _write(run, "b", "00000", [1, 2, 3], key)
+    path.write_bytes(path.read_bytes()[:-20])
+    assert finished_parts(run, "facts", "b", key) == set()
+
+
+def test_a_full_disk_leaves_what_was_there(run: Run, monkeypatch: pytest.MonkeyPatch):
+    key = claim(run, "facts", "b", {"seed": 0})
+    _write(run, "b", "00000", [1], key)
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(results.pq, "write_table", full)
+    with pytest.raises(ResultsError, match="No space left"):
+        _write(run, "b", "00001", [2], key)
+    monkeypatch.undo()
+    assert finished_parts(run, "facts", "b", key) == {"00000"}
+    assert not list(run.path.rglob("*.tmp"))
+
+
+def test_too_little_space_is_seen_before_the_start(tmp_path: Path):
+    require_space(tmp_path / "not" / "there" / "yet", 1)
+    with pytest.raises(ResultsError, match="MB free"):
+        require_space(tmp_path, 10**18)
+
+
+def test_sql_sees_every_analysis_and_model(run: Run):
+    for model in ("b", "t"):
+        key = claim(run, "facts", model, {"model": model})
+        _write(run, model, "00000", [1, 2], key)
+    found = query(run, "select model, sum(x) as s from facts group by model order by 1")
+    assert found.to_pydict() == {"model": ["b", "t"], "s": [3, 3]}
+
+
+def test_sql_that_is_wrong_is_a_users_error(run: Run):
+    key = claim(run, "facts", "b", {})
+    _write(run, "b", "00000", [1], key)
+    with pytest.raises(ResultsError, match="Known: facts"):
+        query(run, "select * from factz")
+
+
+def test_differences_name_nested_fields():
+    found = {"a": {"b": 1, "c": 2}, "d": 3}
+    wanted = {"a": {"b": 1, "c": 5}, "e": 4}
+    text = named_differences(found, wanted)
+    assert text == "a.c: 2 -> 5; d: 3 -> null; e: null -> 4"
+
+
+def test_leftovers_of_a_kill_are_removed(run: Run):
+    leftover = run.path / "rows" / "facts" / "b" / "part-0.123.tmp"
+    leftover.parent.mkdir(parents=True)
+    leftover.write_bytes(b"half")
+    remove_temporaries(run)
+    assert not leftover.exists()
+
+
+def test_not_a_number_never_reaches_json(tmp_path: Path):
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "x.json", {"value": float("nan")})
+    assert not (tmp_path / "x.json").exists()
