@@ -1,0 +1,338 @@
+"""What a run measures, on what and how: frozen, checked, and saved with the run.
+
+A YAML study file holds everything a command line can say; presets are such files inside
+the package. Later sources win: preset, study file, command line.
+"""
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from concord.errors import StudyError, did_you_mean
+from concord.results import fingerprint
+
+ContextSet = Literal["study", "same", "chat"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+PromptFormat = Literal["auto", "role_tags", "chat", "instruction"]
+SentenceRepresentation = Literal["decoder_first", "encoder_last", "encoder_eos"]
+
+HOW_ONLY = frozenset(
+    {"output", "device", "batch_size", "data_dir", "statistics", "preset"}
+)
+"""Fields that say how or where a study runs, not which rows come out.
+
+A run may be continued with other values of these. (What lies in the data folder is
+checked by content, so the folder itself may move.)
+"""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelEntry(_Part):
+    """A model of the study: where it is and how its prompts are written."""
+
+    source: Annotated[str, Field(min_length=1)]
+    """Hub id, local folder, adapter folder, ``BASE+diff:PATH`` or ``embedded:NAME``."""
+    label: Annotated[str, Field(pattern=r"^[\w\-][\w\-.]*$")]
+    """Name in tables and folders; by default the last part of the source."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub model."""
+    peft: str | None = None
+    """Adapter put on top of ``source``."""
+    tokenizer: str | None = None
+    """Another tokenizer than the model's own."""
+    bos: Literal["tokenizer", "always", "never"] = "tokenizer"
+    """Who puts the begin-of-sequence token in front (scoring: exactly one, or none)."""
+    prompt_format: PromptFormat = "auto"
+    """How a tuned model is asked: the study's ``<|user|>`` tags, its tokenizer's chat
+    template, or the bare instruction. ``auto``: tags for the study's own models and the
+    embedded family, else the chat template, else the bare instruction."""
+    fact_contexts: tuple[str, ...] | None = None
+    """Texts around a filled template, ``{}`` in its place; default: the study's."""
+    sentence_contexts: tuple[str, ...] | None = None
+    """Texts around a sentence, ``{}`` in its place; default: the study's."""
+
+    @model_validator(mode="after")
+    def _contexts_have_one_slot(self) -> Self:
+        for text in (*(self.fact_contexts or ()), *(self.sentence_contexts or ())):
+            if text.count("{}") != 1:
+                raise ValueError(f"context {text!r} needs exactly one {{}}")
+        return self
+
+
+class FactsConfig(_Part):
+    """Zero-shot predictions over the templates of facts (Tables 2 and 5)."""
+
+    source: str = "pararel"
+    """``pararel``, or a path to facts of your own (JSONL or CSV)."""
+    relations: Literal["paired", "n1", "all"] | tuple[str, ...] = "paired"
+    """``paired``: two or more object-final templates, 35 relations in ParaRel."""
+    multi_object: Literal["drop", "any", "drop_repeated"] = "drop"
+    """What to do with a subject that has several objects in one relation."""
+    scoring: Literal["top", "full"] = "top"
+    """``top``: exact best two candidates; ``full``: the score of every candidate."""
+    normalisation: Literal[
+        "acc", "acc_norm", "acc_bytes", "acc_tokens", "acc_mutual_info"
+    ] = "acc"
+    """How a candidate's log-probability is put in relation to its length."""
+    candidate_end: Literal["", ".", "eos"] = ""
+    """Appended to every candidate and scored; nothing by default."""
+    head_dtype: Literal["float32", "model"] = "float32"
+    """Precision of the last matrix product."""
+    noise_prompts: Annotated[int, Field(ge=0)] = 512
+    """Prompts scored again one by one to measure the noise floor."""
+
+
+class RepresentationConfig(_Part):
+    """Distances of paraphrases and non-paraphrases (Tables 1 and 4)."""
+
+    datasets: tuple[str, ...] = ("mrpc", "tapaco", "pararel")
+    """Names of data sets, or paths to paraphrase groups of your own."""
+    tapaco_sets: Annotated[int, Field(ge=2)] | Literal["all"] = 10_000
+    """Paraphrase sets drawn with the seed, the same for every model."""
+    encoder_decoder: SentenceRepresentation = "decoder_first"
+    """Which state stands for a sentence in an encoder-decoder model."""
+    auc_pairs: Annotated[int, Field(ge=100)] = 10_000
+    """Non-paraphrase pairs drawn for the AUC where pairs are not labelled."""
+
+
+class StatisticsConfig(_Part):
+    """Intervals, tests and verdicts."""
+
+    replicates: Annotated[int, Field(ge=100)] = 2_000
+    """Bootstrap replicates, subjects drawn within each relation."""
+    permutations: Annotated[int, Field(ge=100)] = 10_000
+    """Sign flips of subjects for each p-value."""
+    level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    """Coverage of the intervals."""
+    margin: Annotated[float, Field(gt=0)] | None = None
+    """A difference this small counts as "same" (two one-sided tests), in shares."""
+
+
+class Study(_Part):
+    """The whole study. Defaults are the paper's, or marked in its documentation."""
+
+    base: ModelEntry
+    tuned: Annotated[tuple[ModelEntry, ...], Field(min_length=1)]
+    analyses: tuple[str, ...] = ("facts", "representation")
+    contexts: tuple[ContextSet, ...] = ("study", "same")
+    """``study``: Table 3; ``same``: tuned models also under the base's prompts;
+    ``chat``: tuned models also in their tokenizer's chat template."""
+    facts: FactsConfig = FactsConfig()
+    representation: RepresentationConfig = RepresentationConfig()
+    statistics: StatisticsConfig = StatisticsConfig()
+    limit: Annotated[int, Field(ge=1)] | None = None
+    """At most this many facts, and sets or pairs of each data set."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    data_dir: Path | None = None
+    """Where data sets lie; by default where ``concord data get`` puts them."""
+    output: Path | None = None
+    device: str = "auto"
+    dtype: Dtype = "auto"
+    """``auto``: float32 on a CPU, else as the checkpoint is stored."""
+    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Rows of one forward pass at most; never changes which rows come out."""
+    allow_pickle: bool = False
+    """Load weights that are not safetensors (they can run code)."""
+    trust_remote_code: bool = False
+    """Run code that comes with a model."""
+    preset: str | None = None
+
+    @model_validator(mode="after")
+    def _contexts_include_the_study(self) -> Self:
+        if "study" not in self.contexts:
+            raise ValueError("contexts needs 'study'; the others stand beside it")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_are_distinct(self) -> Self:
+        labels = [entry.label for entry in self.models]
+        for label in labels:
+            if labels.count(label) > 1:
+                raise ValueError(
+                    f"two models are labelled {label!r}; give one of them a label"
+                )
+        return self
+
+    @property
+    def models(self) -> tuple[ModelEntry, ...]:
+        """The base, then the tuned models."""
+        return (self.base, *self.tuned)
+
+
+def resolve_study(
+    *layers: Mapping[str, Any], known_analyses: tuple[str, ...] = ()
+) -> Study:
+    """Merge layers of settings, later ones winning, and check the whole.
+
+    Args:
+        layers: Nested mappings as in a study file; None values say nothing.
+        known_analyses: Names that ``analyses`` may hold; empty: anything.
+
+    Raises:
+        StudyError: A key is unknown or a value cannot be used; all faults are named.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = _merge(merged, layer)
+    label_models(merged)
+    _add_noise(merged)
+    try:
+        study = Study.model_validate(merged)
+    except ValidationError as error:
+        raise StudyError(_explain(error)) from error
+    for name in study.analyses:
+        if known_analyses and name not in known_analyses:
+            raise StudyError(
+                f"analyses: found {name!r}; {did_you_mean(name, known_analyses)}"
+            )
+    return study
+
+
+def read_study_file(path: Path) -> dict[str, Any]:
+    """The settings in a YAML study file, unchecked but for being a mapping.
+
+    Raises:
+        StudyError: The file is missing, not UTF-8, not YAML or not a mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise StudyError(
+            f"{path}: cannot read the study file ({error.strerror})"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise StudyError(
+            f"{path}: byte {error.start} is not UTF-8; save it so"
+        ) from error
+    return _parse_yaml(text, str(path))
+
+
+def preset_names() -> tuple[str, ...]:
+    """Names of the presets inside the package."""
+    folder = resources.files("concord") / "presets"
+    names = (entry.name for entry in folder.iterdir())
+    return tuple(sorted(name[:-5] for name in names if name.endswith(".yaml")))
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """The settings of a preset.
+
+    Raises:
+        StudyError: There is no such preset.
+    """
+    if name not in preset_names():
+        raise StudyError(f"preset {name!r}: {did_you_mean(name, preset_names())}")
+    text = (resources.files("concord") / "presets" / f"{name}.yaml").read_text("utf-8")
+    return {**_parse_yaml(text, f"preset {name}"), "preset": name}
+
+
+def default_output(study: Study) -> Path:
+    """Where a study's run goes if nothing is said: the same study, the same folder."""
+    measured = what_is_measured(study.model_dump(mode="json"))
+    return Path("runs") / f"{study.base.label}-{fingerprint(measured)[:8]}"
+
+
+def study_to_yaml(study: Study) -> str:
+    """The resolved study as YAML, every field written out."""
+    return yaml.safe_dump(
+        study.model_dump(mode="json"), sort_keys=False, allow_unicode=True
+    )
+
+
+def what_is_measured(study: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a dumped study that decide which rows come out."""
+    return {key: value for key, value in study.items() if key not in HOW_ONLY}
+
+
+def _parse_yaml(text: str, where: str) -> dict[str, Any]:
+    try:
+        parsed = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise StudyError(f"{where}: not YAML: {error}") from error
+    if not isinstance(parsed, dict):
+        kind = type(parsed).__name__
+        raise StudyError(f"{where}: found {kind}; needed keys and values of a study")
+    return parsed
+
+
+def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = _merge(dict(merged[key]), value)
+        elif value is not None:
+            merged[key] = value
+    return merged
+
+
+def _add_noise(settings: dict[str, Any]) -> None:
+    """Predictions bring their noise floor along."""
+    facts = settings.get("facts")
+    wants = not isinstance(facts, Mapping) or facts.get("noise_prompts", 1)
+    named = list(settings.get("analyses") or Study.model_fields["analyses"].default)
+    if wants and "facts" in named and "noise" not in named:
+        named.insert(named.index("facts") + 1, "noise")
+        settings["analyses"] = named
+
+
+def label_models(settings: dict[str, Any]) -> None:
+    """Turn plain names into entries and give every entry a label."""
+    if "base" in settings:
+        settings["base"] = _entry(settings["base"])
+    if isinstance(settings.get("tuned"), (list, tuple)):
+        settings["tuned"] = [_entry(item) for item in settings["tuned"]]
+
+
+def _entry(item: Any) -> Any:
+    entry = {"source": item} if isinstance(item, str) else item
+    if not isinstance(entry, Mapping):
+        return entry
+    source = entry.get("source")
+    if not entry.get("label") and isinstance(source, str) and source:
+        named = entry.get("peft") or source.rpartition("+diff:")[2]
+        return {**entry, "label": _label_of(str(named))}
+    return entry
+
+
+def _label_of(source: str) -> str:
+    last = source.rstrip("/").rpartition("/")[2].removeprefix("embedded:")
+    return "".join(
+        letter if letter.isalnum() or letter in "-_." else "-" for letter in last
+    ).lstrip(".")
+
+
+def _explain(error: ValidationError) -> str:
+    return "the study cannot be used:\n" + "\n".join(
+        f"  {_explain_one(fault)}" for fault in error.errors()
+    )
+
+
+def _explain_one(fault: Any) -> str:
+    where = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        key = str(fault["loc"][-1])
+        return f"{where}: unknown key; {did_you_mean(key, _keys_at(fault['loc'][:-1]))}"
+    if fault["type"] == "missing":
+        return f"{where}: missing; every study names a base and one or more tuned"
+    if not where or isinstance(fault["input"], Mapping):
+        return f"{where}: {fault['msg'].removeprefix('Value error, ')}".lstrip(": ")
+    return f"{where}: found {fault['input']!r}; {fault['msg'].lower()}"
+
+
+def _keys_at(location: tuple[Any, ...]) -> tuple[str, ...]:
+    parts: dict[str, type[_Part]] = {
+        "base": ModelEntry,
+        "tuned": ModelEntry,
+        "facts": FactsConfig,
+        "representation": RepresentationConfig,
+        "statistics": StatisticsConfig,
+    }
+    names = [part for part in location if isinstance(part, str)]
+    return tuple((parts[names[0]] if names else Study).model_fields)
