@@ -1,0 +1,130 @@
+"""All data of a study, read and checked before any model is loaded."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from concord.data.draw import draw_facts, draw_sentences
+from concord.data.fetch import data_folder
+from concord.data.groups import read_facts, read_groups
+from concord.data.mrpc import read_mrpc
+from concord.data.pararel import read_pararel
+from concord.data.records import FactData, ParaphraseSet, SentenceData
+from concord.data.tapaco import read_tapaco
+from concord.errors import DataError
+from concord.results import fingerprint
+from concord.study import Study
+
+
+@dataclass(frozen=True)
+class Collection:
+    """The data sets of a study."""
+
+    facts: FactData | None
+    sentences: tuple[SentenceData, ...]
+
+    def describe(self) -> dict[str, Any]:
+        """Counts and notes by name, as the run records them."""
+        described: dict[str, Any] = {
+            data.name: {"counts": dict(data.counts), "notes": list(data.notes)}
+            for data in self.sentences
+        }
+        if self.facts is not None:
+            described["facts"] = {
+                "counts": dict(self.facts.counts),
+                "notes": list(self.facts.notes),
+            }
+        return described
+
+    def fingerprints(self) -> Mapping[str, str]:
+        """Name of each data set -> hash of everything a row can depend on."""
+        found = {
+            data.name: fingerprint([repr(data.sets), repr(data.pairs)])
+            for data in self.sentences
+        }
+        if self.facts is not None:
+            found["facts"] = fingerprint(repr(self.facts.relations))
+        return found
+
+
+def read_collection(study: Study) -> Collection:
+    """Read every data set the study's analyses need.
+
+    Raises:
+        DataError: A file is missing, malformed or empty.
+    """
+    needs_sentences = "representation" in study.analyses
+    needs_facts = "facts" in study.analyses
+    datasets = study.representation.datasets if needs_sentences else ()
+    facts = None
+    if needs_facts or "pararel" in datasets:
+        facts = _read_facts(study)
+    sentences = tuple(
+        _facts_as_sentences(facts)
+        if name == "pararel" and facts is not None
+        else _read_sentences(name, study)
+        for name in datasets
+    )
+    return Collection(facts, sentences)
+
+
+def _read_facts(study: Study) -> FactData:
+    config = study.facts
+    if config.source == "pararel":
+        data = read_pararel(
+            data_folder(study.data_dir, "pararel"),
+            relations=config.relations,
+            multi_object=config.multi_object,
+        )
+    else:
+        data = read_facts(Path(config.source), multi_object=config.multi_object)
+    if study.limit is None:
+        return data
+    return draw_facts(data, study.limit, study.seed)
+
+
+def _facts_as_sentences(facts: FactData) -> SentenceData:
+    """All templates of a fact as one paraphrase set; the subject is the cluster."""
+    sets = tuple(
+        ParaphraseSet(
+            id=fact.id,
+            sentences=tuple(prompt for _, prompt in relation.prompts_of(fact)),
+            cluster=fact.subject,
+            relation=relation.id,
+        )
+        for relation in facts.relations
+        for fact in relation.facts
+    )
+    counts = {
+        "sets": len(sets),
+        "sentences": sum(len(group.sentences) for group in sets),
+    }
+    return SentenceData(name="pararel", sets=sets, counts=counts)
+
+
+def _read_sentences(name: str, study: Study) -> SentenceData:
+    if name == "mrpc":
+        data = read_mrpc(data_folder(study.data_dir, "mrpc"))
+    elif name == "tapaco":
+        sets = study.representation.tapaco_sets
+        data = read_tapaco(
+            data_folder(study.data_dir, "tapaco"),
+            sets=None if sets == "all" else sets,
+            seed=study.seed,
+        )
+    else:
+        data = read_groups(_own_file(name))
+    if study.limit is None:
+        return data
+    return draw_sentences(data, study.limit, study.seed)
+
+
+def _own_file(name: str) -> Path:
+    path = Path(name)
+    if not path.is_file():
+        raise DataError(
+            f"representation.datasets: found {name!r}; needed mrpc, tapaco, pararel or "
+            "the path of a file of paraphrase groups (JSONL or CSV with group, text)"
+        )
+    return path
