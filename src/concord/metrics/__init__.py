@@ -1,0 +1,1 @@
+"""Measures: numpy in, numpy out. No torch, no files, no tables."""

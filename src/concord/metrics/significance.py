@@ -1,0 +1,230 @@
+"""Is tuned minus base real, and what may one say about it?
+
+Models answer the same prompts, so all tests are paired; the unit is the subject.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.stats import binomtest
+
+from concord.metrics.bootstrap import (
+    Clusters,
+    Weighting,
+    influence,
+    stratum_ratios,
+    stratum_shares,
+    stratum_sums,
+)
+
+EXACT_UP_TO = 12
+"""With this many clusters or fewer all sign patterns are counted instead of drawn."""
+_BLOCK_BYTES = 1 << 22
+
+
+def paired_contributions(
+    numerators: tuple[
+        Float[np.ndarray, "cluster column"], Float[np.ndarray, "cluster column"]
+    ],
+    denominators: tuple[
+        Float[np.ndarray, "cluster column"], Float[np.ndarray, "cluster column"]
+    ],
+    *,
+    clusters: Clusters,
+    weighting: Weighting = "macro",
+) -> Float[np.ndarray, "cluster column"]:
+    """What each cluster adds to tuned minus base; the sum is the difference.
+
+    For a mean over facts it is the cluster's own difference, weighted as the mean does.
+    For a ratio it is the linear term plus the cluster's share of the difference.
+
+    Args:
+        numerators: Sums per cluster of base and of tuned.
+        denominators: Likewise; 0 in the same strata for both.
+        clusters: The design.
+        weighting: How strata are averaged.
+    """
+    of, ratios, shares, moved = clusters.stratum, [], [], []
+    for top, bottom in zip(numerators, denominators, strict=True):
+        total = stratum_sums(bottom, clusters)[of]
+        ratios.append(stratum_ratios(top, bottom, clusters))
+        shares.append(bottom / np.where(total != 0, total, np.nan))
+        moved.append(influence(top, bottom, clusters=clusters, weighting=weighting))
+    difference = ratios[1] - ratios[0]
+    share = stratum_shares(~np.isnan(difference), clusters, weighting)
+    spread_out = (share * difference)[of] * (shares[0] + shares[1]) / 2
+    return moved[1] - moved[0] + np.where(np.isnan(spread_out), 0.0, spread_out)
+
+
+def sign_flip_p(
+    contributions: Float[np.ndarray, "cluster column"],
+    *,
+    permutations: int = 10_000,
+    seed: int = 0,
+) -> Float[np.ndarray, " column"]:
+    """p-value of a sum under random exchange of base and tuned in whole clusters.
+
+    If tuning changes nothing, a cluster's difference is as likely as its opposite. p is
+    the share of sign patterns with a sum at least as far from 0; the observed one
+    counts as one of those drawn. With `EXACT_UP_TO` clusters or fewer all patterns are
+    counted.
+
+    Returns:
+        In (0, 1]; NaN without clusters.
+    """
+    cluster_count, column_count = contributions.shape
+    if cluster_count == 0:
+        return np.full(column_count, np.nan)
+    observed = np.abs(contributions.sum(axis=0))
+    # Sums of the same numbers in another order differ in the last bits.
+    limit = observed - 1e-9 * np.abs(contributions).sum(axis=0)
+    if cluster_count <= EXACT_UP_TO:
+        patterns = np.arange(2**cluster_count)[:, None] >> np.arange(cluster_count)
+        signs = 1.0 - 2.0 * (patterns & 1)
+        return (np.abs(signs @ contributions) >= limit).mean(axis=0)
+    rng = np.random.default_rng(seed)
+    row_bytes = -(-cluster_count // 8)
+    step = max(1, _BLOCK_BYTES // (8 * row_bytes))
+    beyond = np.zeros(column_count, dtype=np.int64)
+    half = contributions.sum(axis=0)
+    for start in range(0, permutations, step):
+        rows = min(step, permutations - start)
+        packed = np.frombuffer(rng.bytes(rows * row_bytes), np.uint8)
+        flips = np.unpackbits(packed.reshape(rows, row_bytes), axis=1)
+        flips = flips[:, :cluster_count].astype(np.float64)
+        beyond += (np.abs(2 * (flips @ contributions) - half) >= limit).sum(axis=0)
+    return (1 + beyond) / (1 + permutations)
+
+
+def mcnemar_p(
+    before: Bool[np.ndarray, " fact"], after: Bool[np.ndarray, " fact"]
+) -> float:
+    """Exact p-value that as many facts change from yes to no as from no to yes.
+
+    Returns:
+        In (0, 1]; 1 when no fact changes.
+
+    Source:
+        McNemar (1947); exact binomial form.
+    """
+    gained = int((~before & after).sum())
+    lost = int((before & ~after).sum())
+    if gained + lost == 0:
+        return 1.0
+    return float(binomtest(gained, gained + lost, 0.5).pvalue)
+
+
+def holm(p_values: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
+    """p-values adjusted so that the chance of any false finding is bounded.
+
+    NaN stays NaN and is not counted as a test.
+
+    Source:
+        Holm (1979).
+    """
+    return _adjust(p_values, _holm_sorted)
+
+
+def benjamini_hochberg(
+    p_values: Float[np.ndarray, " test"],
+) -> Float[np.ndarray, " test"]:
+    """p-values adjusted so that the expected share of false findings is bounded.
+
+    NaN stays NaN and is not counted as a test.
+
+    Source:
+        Benjamini & Hochberg (1995).
+    """
+    return _adjust(p_values, _hochberg_sorted)
+
+
+def is_equivalent(low: float, high: float, margin: float) -> bool:
+    """Both one-sided tests pass: the whole interval lies within +-margin.
+
+    Args:
+        low: Lower end of the interval of coverage 2 level - 1 (90 % for level 95 %).
+        high: Upper end of it.
+        margin: Largest difference that counts as the same, in the measure's unit.
+
+    Source:
+        Schuirmann (1987), two one-sided tests.
+    """
+    return -margin < low and high < margin
+
+
+def is_not_worse(
+    low: float, high: float, margin: float, better: Literal["higher", "lower"]
+) -> bool:
+    """The interval excludes a loss of the margin or more (non-inferiority).
+
+    Args:
+        low: Lower end of the interval of tuned minus base.
+        high: Upper end of it.
+        margin: Loss that would matter, > 0, in the measure's unit.
+        better: Which direction is a gain.
+    """
+    return low > -margin if better == "higher" else high < margin
+
+
+def is_worse(
+    low: float, high: float, margin: float, better: Literal["higher", "lower"]
+) -> bool:
+    """The whole interval lies beyond a loss of the margin: the loss is real."""
+    return high < -margin if better == "higher" else low > margin
+
+
+def verdict(
+    interval: tuple[float, float],
+    narrow: tuple[float, float],
+    *,
+    words: tuple[str, str] = ("more consistent", "less consistent"),
+    margin: float | None = None,
+) -> str | None:
+    """What may be said of tuned minus base, in words.
+
+    A difference shown to be within the margin is called the same, even where it is
+    also shown to be other than 0.
+
+    Args:
+        interval: Of tuned minus base.
+        narrow: The interval of coverage 2 level - 1, for the two one-sided tests.
+        words: For an interval above 0, and below 0.
+        margin: Largest difference that counts as the same.
+
+    Returns:
+        One of the words, ``no difference seen`` (the interval includes 0) or ``same
+        within MARGIN``; None without an interval.
+    """
+    low, high = interval
+    if np.isnan(low) or np.isnan(high):
+        return None
+    if margin is not None and is_equivalent(*narrow, margin):
+        return f"same within {margin:g}"
+    if low > 0:
+        return words[0]
+    return words[1] if high < 0 else "no difference seen"
+
+
+def _adjust(
+    p_values: Float[np.ndarray, " test"],
+    adjust: Callable[[np.ndarray], np.ndarray],
+) -> Float[np.ndarray, " test"]:
+    adjusted = np.full(len(p_values), np.nan)
+    tested = np.flatnonzero(~np.isnan(p_values))
+    order = tested[np.argsort(p_values[tested], kind="stable")]
+    adjusted[order] = np.minimum(adjust(p_values[order]), 1.0)
+    return adjusted
+
+
+def _holm_sorted(p_values: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
+    left = len(p_values) - np.arange(len(p_values))
+    return np.maximum.accumulate(p_values * left)
+
+
+def _hochberg_sorted(
+    p_values: Float[np.ndarray, " test"],
+) -> Float[np.ndarray, " test"]:
+    scaled = p_values * len(p_values) / (1 + np.arange(len(p_values)))
+    return np.minimum.accumulate(scaled[::-1])[::-1]

@@ -1,0 +1,160 @@
+"""How much accuracy moves with the setting: instruction wording and order of choices.
+
+Accuracy in percent over all questions, per instruction i and order o. A spread is a
+largest minus a smallest value, so sampling noise alone makes it positive: it is shown
+beside the spread expected if all settings were equally good.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+Spread = Callable[
+    [Float[np.ndarray, "*batch instruction order"]], Float[np.ndarray, "*batch"]
+]
+_BLOCK = 1 << 22
+
+
+def accuracy_by_setting(
+    is_right: Bool[np.ndarray, "question instruction order"],
+) -> Float[np.ndarray, "instruction order"]:
+    """Percent of questions answered rightly in each setting, in [0, 100]."""
+    if len(is_right) == 0:
+        return np.full(is_right.shape[1:], np.nan)
+    return 100 * is_right.mean(axis=0)
+
+
+def spread_over_instructions(
+    accuracy: Float[np.ndarray, "*batch instruction order"],
+) -> Float[np.ndarray, "*batch"]:
+    """Mean over orders of largest minus smallest accuracy over instructions.
+
+    Returns:
+        Points in [0, 100]; 0 means that wording does not matter.
+
+    Source:
+        Fierro et al. (2024), section 3, where the main text has three instructions.
+    """
+    return np.asarray(np.ptp(accuracy, axis=-2).mean(axis=-1))
+
+
+def spread_over_settings(
+    accuracy: Float[np.ndarray, "*batch instruction order"],
+) -> Float[np.ndarray, "*batch"]:
+    """Largest minus smallest accuracy over all settings: their appendix C.1's reading.
+
+    Returns:
+        Points in [0, 100]; at least `spread_over_instructions`.
+    """
+    return np.asarray(np.ptp(accuracy, axis=(-2, -1)))
+
+
+def spread_over_orders(
+    accuracy: Float[np.ndarray, "*batch instruction order"],
+) -> Float[np.ndarray, "*batch"]:
+    """Mean over instructions of largest minus smallest accuracy over orders.
+
+    Returns:
+        Points in [0, 100]; shows preference for a letter.
+    """
+    return np.asarray(np.ptp(accuracy, axis=-1).mean(axis=-1))
+
+
+@dataclass(frozen=True)
+class SpreadEstimate:
+    """A spread, its interval, and what noise alone would give; points of accuracy."""
+
+    value: float
+    low: float
+    high: float
+    expected: float
+    """Mean spread when settings are exchanged at random within every question."""
+    expected_high: float
+    """Upper end of that, at the same level: a spread below it may be noise alone."""
+
+    @property
+    def exceeds_noise(self) -> bool:
+        """The spread is larger than equal settings would give at this level."""
+        return self.value > self.expected_high
+
+
+def estimate_spread(
+    is_right: Bool[np.ndarray, "question instruction order"],
+    spread: Spread = spread_over_instructions,
+    *,
+    level: float = 0.95,
+    replicates: int = 2000,
+    seed: int = 0,
+) -> SpreadEstimate:
+    """A spread with its bootstrap interval over questions and its noise level.
+
+    Args:
+        is_right: Whether each question is answered rightly in each setting.
+        spread: One of the three spreads.
+        level: Coverage of the interval, and of the bound on noise.
+        replicates: Resamples of questions, and permutations of settings.
+        seed: Of both.
+
+    Raises:
+        ValueError: With fewer than two settings nothing can spread.
+    """
+    question_count, instructions, orders = is_right.shape
+    if instructions * orders < 2:
+        raise ValueError(f"spread needs 2 or more settings, got {is_right.shape[1:]}")
+    if question_count == 0:
+        return SpreadEstimate(*[float("nan")] * 5)
+    flat = is_right.reshape(question_count, -1).astype(np.float64)
+    shape = (replicates, instructions, orders)
+    rng = np.random.default_rng(seed)
+    tail = (1 - level) / 2
+    resampled = 100 * _resampled_means(flat, replicates, rng)
+    low, high = np.quantile(spread(resampled.reshape(shape)), [tail, 1 - tail])
+    shuffled = spread(100 * _shuffled_means(flat, replicates, rng).reshape(shape))
+    return SpreadEstimate(
+        float(spread(accuracy_by_setting(is_right))),
+        float(low),
+        float(high),
+        float(shuffled.mean()),
+        float(np.quantile(shuffled, level)),
+    )
+
+
+def _resampled_means(
+    flat: Float[np.ndarray, "question setting"],
+    replicates: int,
+    rng: np.random.Generator,
+) -> Float[np.ndarray, "replicate setting"]:
+    """Mean of each setting over questions drawn with replacement.
+
+    Questions answered alike in all settings are one kind; only how often each kind is
+    drawn matters.
+    """
+    kinds, counts = np.unique(flat, axis=0, return_counts=True)
+    drawn = rng.multinomial(len(flat), counts / len(flat), size=replicates)
+    return drawn @ kinds / len(flat)
+
+
+def _shuffled_means(
+    flat: Float[np.ndarray, "question setting"],
+    replicates: int,
+    rng: np.random.Generator,
+) -> Float[np.ndarray, "replicate setting"]:
+    """Mean of each setting after settings are exchanged within every question.
+
+    Which settings are right is drawn anew for each question, as many as were right. The
+    questions with none or all right add a constant.
+    """
+    right_count = flat.sum(axis=1).astype(np.int64)
+    setting_count = flat.shape[1]
+    total = np.full(
+        (replicates, setting_count), float((right_count == setting_count).sum())
+    )
+    mixed = right_count[(right_count > 0) & (right_count < setting_count)]
+    step = max(1, _BLOCK // max(mixed.size * setting_count, 1))
+    for start in range(0, replicates if mixed.size else 0, step):
+        rows = min(step, replicates - start)
+        order = rng.random((rows, mixed.size, setting_count)).argsort(axis=-1)
+        total[start : start + rows] += (order < mixed[:, None]).sum(axis=1)
+    return total / len(flat)

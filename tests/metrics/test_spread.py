@@ -1,0 +1,83 @@
+"""Spread over settings, worked by hand, and what noise alone gives."""
+
+import numpy as np
+import pytest
+
+from concord.metrics.spread import (
+    accuracy_by_setting,
+    estimate_spread,
+    spread_over_instructions,
+    spread_over_orders,
+    spread_over_settings,
+)
+
+# instructions down, orders across
+ACCURACY = np.array([[50.0, 40.0], [53.0, 47.0], [51.0, 45.0]])
+
+
+def test_three_spreads_worked_by_hand():
+    # over instructions: 53 - 50 = 3 and 47 - 40 = 7 -> 5; all: 53 - 40 = 13
+    # over orders: 10, 6, 6 -> 22 / 3
+    assert spread_over_instructions(ACCURACY) == pytest.approx(5)
+    assert spread_over_settings(ACCURACY) == pytest.approx(13)
+    assert spread_over_orders(ACCURACY) == pytest.approx(22 / 3)
+
+
+def test_spread_of_all_settings_is_at_least_the_others():
+    accuracy = np.random.default_rng(0).random((50, 3, 3))
+    whole = spread_over_settings(accuracy)
+    assert (whole >= spread_over_instructions(accuracy)).all()
+    assert (whole >= spread_over_orders(accuracy)).all()
+
+
+def test_exchanging_instructions_and_orders_exchanges_their_spreads():
+    assert spread_over_orders(ACCURACY.T) == pytest.approx(
+        spread_over_instructions(ACCURACY)
+    )
+
+
+def test_accuracy_by_setting_is_in_percent():
+    right = np.array([[[True, False]], [[True, True]]])
+    np.testing.assert_array_equal(accuracy_by_setting(right), [[100.0, 50.0]])
+
+
+def test_equal_settings_do_not_exceed_their_noise():
+    right = np.random.default_rng(1).random((400, 3, 3)) < 0.4
+    found = estimate_spread(right, spread_over_settings, replicates=500)
+    assert found.value > 0
+    assert found.expected == pytest.approx(found.value, abs=4)
+    assert not found.exceeds_noise
+
+
+def test_a_worse_setting_exceeds_noise():
+    chance = np.full((3, 3), 0.5)
+    chance[0] = 0.35
+    right = np.random.default_rng(2).random((400, 3, 3)) < chance
+    found = estimate_spread(right, replicates=500)
+    assert found.exceeds_noise
+    assert found.low < 15 < found.high
+
+
+def test_expected_spread_under_equal_accuracy_by_closed_form():
+    # Two settings, each question right in exactly one: the difference of their
+    # accuracies is 100 times a mean of n signs, of mean size sqrt(2 / (pi n)).
+    right = np.zeros((500, 2, 1), dtype=bool)
+    right[:, 0] = True
+    found = estimate_spread(right, replicates=4000)
+    assert found.value == pytest.approx(100)
+    assert found.expected == pytest.approx(100 * np.sqrt(2 / (np.pi * 500)), rel=0.05)
+
+
+def test_a_model_that_never_changes_has_no_spread():
+    right = np.repeat(np.random.default_rng(3).random((50, 1, 1)) < 0.3, 9, axis=1)
+    found = estimate_spread(right.reshape(50, 3, 3), replicates=100)
+    assert (found.value, found.low, found.high, found.expected) == (0, 0, 0, 0)
+
+
+def test_one_setting_cannot_spread():
+    with pytest.raises(ValueError, match="2 or more settings"):
+        estimate_spread(np.ones((5, 1, 1), dtype=bool))
+
+
+def test_no_questions_have_no_spread():
+    assert np.isnan(estimate_spread(np.ones((0, 3, 3), dtype=bool)).value)
