@@ -1,0 +1,211 @@
+"""The text around a prompt: the study's three contexts for base and for tuned models.
+
+Source: Fierro et al. (2024), Table 3, verbatim. Base context k and tuned context k are
+no pair. In the tuned fact contexts the filled template stands in the assistant's turn,
+so the model goes on with it; the role tags are plain text.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from jinja2 import TemplateError
+from transformers import PreTrainedTokenizerBase
+
+from concord.errors import ModelError
+from concord.study import ContextSet, ModelEntry
+
+Kind = Literal["base", "tuned"]
+Task = Literal["facts", "sentences"]
+
+FACT_INSTRUCTIONS = (
+    "Complete the sentence with as few words as possible.",
+    "Provide concise info to complete sentence.",
+    "Please finish the sentence.",
+)
+SENTENCE_INSTRUCTIONS = (
+    "Summarize the main message of the following sentence.",
+    "What does this sentence mean?",
+    "",
+)
+_BASE = {
+    "facts": ("{}", "Everyone knows that {}", "It is widely known that {}"),
+    "sentences": (
+        "{}",
+        "Consider the following sentence: {}",
+        "Summarize the main message of the following sentence.\n{}",
+    ),
+}
+_TUNED = {
+    "facts": tuple(
+        f"<|user|>\n{instruction}\n<|assistant|>\n{{}}"
+        for instruction in FACT_INSTRUCTIONS
+    ),
+    "sentences": (
+        "<|user|>\nSummarize the main message of the following sentence.\n{}\n"
+        "<|assistant|>\n",
+        "<|user|>\nWhat does this sentence mean?\n{}\n<|assistant|>\n",
+        "<|user|>\n{}\n<|assistant|>\n",
+    ),
+}
+_UNTAGGED = {
+    "facts": tuple(f"{instruction}\n{{}}" for instruction in FACT_INSTRUCTIONS),
+    "sentences": tuple(
+        f"{instruction}\n{{}}".lstrip("\n") for instruction in SENTENCE_INSTRUCTIONS
+    ),
+}
+_PLACE = "concord-place-of-the-sentence"
+
+
+@dataclass(frozen=True)
+class Context:
+    """One text around the prompts of an analysis."""
+
+    contexts: ContextSet
+    index: int
+    text: str
+    """Holds ``{}`` once, where the filled template or the sentence goes."""
+    has_special_tokens: bool = False
+    """The text holds its special tokens itself (chat templates): add none."""
+
+    def wrap(self, sentence: str) -> str:
+        """The whole prompt."""
+        before, after = self.text.split("{}")
+        return f"{before}{sentence}{after}"
+
+
+def contexts_of(
+    entry: ModelEntry,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    kind: Kind,
+    task: Task,
+    names: Sequence[ContextSet],
+    base_entry: ModelEntry,
+) -> tuple[Context, ...]:
+    """All contexts a model is measured in for a task.
+
+    The base is measured in its study contexts only; a tuned model also in the base's
+    (``same``) and in its chat template (``chat``) where the study asks for them.
+
+    Raises:
+        ModelError: A chat template is asked for and the tokenizer has no usable one.
+    """
+    if kind == "base":
+        return _own_contexts(entry, task) or _contexts("study", _BASE[task])
+    found = _study_contexts(entry, tokenizer, task)
+    is_chat = any(context.has_special_tokens for context in found)
+    if "same" in names:
+        texts = [context.text for context in _own_contexts(base_entry, task)]
+        found += _contexts("same", texts or _BASE[task])
+    if "chat" in names and not is_chat:
+        texts = _chat_texts(tokenizer, task, entry.label)
+        found += _contexts("chat", texts, has_special_tokens=True)
+    return found
+
+
+def prompt_format(
+    entry: ModelEntry, tokenizer: PreTrainedTokenizerBase
+) -> Literal["role_tags", "chat", "instruction"]:
+    """How a tuned model is asked in its study contexts.
+
+    Source: Fierro et al. leave the prompts of Flan-T5 and Falcon-Instruct open; the
+    order of choice is ours.
+    """
+    if entry.prompt_format != "auto":
+        return entry.prompt_format
+    if entry.source.startswith("embedded:") or "/open-instruct-" in entry.source:
+        return "role_tags"
+    return "chat" if getattr(tokenizer, "chat_template", None) else "instruction"
+
+
+def _study_contexts(
+    entry: ModelEntry, tokenizer: PreTrainedTokenizerBase, task: Task
+) -> tuple[Context, ...]:
+    own = _own_contexts(entry, task)
+    if own:
+        return own
+    chosen = prompt_format(entry, tokenizer)
+    if chosen == "chat":
+        texts = _chat_texts(tokenizer, task, entry.label)
+        return _contexts("study", texts, has_special_tokens=True)
+    return _contexts("study", (_TUNED if chosen == "role_tags" else _UNTAGGED)[task])
+
+
+def _own_contexts(entry: ModelEntry, task: Task) -> tuple[Context, ...]:
+    own = entry.fact_contexts if task == "facts" else entry.sentence_contexts
+    return _contexts("study", own or ())
+
+
+def _contexts(
+    name: ContextSet, texts: Sequence[str], *, has_special_tokens: bool = False
+) -> tuple[Context, ...]:
+    return tuple(
+        Context(name, index, text, has_special_tokens)
+        for index, text in enumerate(texts)
+    )
+
+
+def _chat_texts(
+    tokenizer: PreTrainedTokenizerBase, task: Task, label: str
+) -> tuple[str, ...]:
+    if not getattr(tokenizer, "chat_template", None):
+        raise ModelError(
+            f"{label}: found no chat template in its tokenizer; needed one for "
+            "contexts 'chat'; leave 'chat' out, or give the model's own contexts "
+            "(fact_contexts, sentence_contexts) in the study file"
+        )
+    if task == "facts":
+        return tuple(_fact_chat(tokenizer, text, label) for text in FACT_INSTRUCTIONS)
+    return tuple(
+        _sentence_chat(tokenizer, text, label) for text in SENTENCE_INSTRUCTIONS
+    )
+
+
+def _fact_chat(tokenizer: PreTrainedTokenizerBase, instruction: str, label: str) -> str:
+    messages = [
+        {"role": "user", "content": instruction},
+        {"role": "assistant", "content": _PLACE},
+    ]
+    text = _rendered(tokenizer, messages, label, continue_final_message=True)
+    if not text.endswith(_PLACE):
+        raise ModelError(
+            f"{label}: its chat template puts text behind an unfinished assistant "
+            "turn, so a sentence cannot be continued; leave 'chat' out of contexts"
+        )
+    return _with_slot(text, label)
+
+
+def _sentence_chat(
+    tokenizer: PreTrainedTokenizerBase, instruction: str, label: str
+) -> str:
+    content = f"{instruction}\n{_PLACE}".lstrip("\n")
+    messages = [{"role": "user", "content": content}]
+    return _with_slot(
+        _rendered(tokenizer, messages, label, add_generation_prompt=True), label
+    )
+
+
+def _rendered(
+    tokenizer: PreTrainedTokenizerBase,
+    messages: list[dict[str, str]],
+    label: str,
+    **options: Any,
+) -> str:
+    """The messages as text; transformers runs templates in a sandbox."""
+    try:
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, **options))
+    except (ValueError, TemplateError) as error:
+        raise ModelError(
+            f"{label}: its chat template cannot be used ({error}); leave 'chat' out of "
+            "contexts, or choose another prompt_format"
+        ) from error
+
+
+def _with_slot(text: str, label: str) -> str:
+    if text.count(_PLACE) != 1 or "{}" in text:
+        raise ModelError(
+            f"{label}: its chat template does not print the sentence exactly once; "
+            "leave 'chat' out of contexts"
+        )
+    return text.replace(_PLACE, "{}")
