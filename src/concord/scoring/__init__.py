@@ -1,0 +1,1 @@
+"""From prompts to predictions: candidates scored exactly and with little work."""

@@ -1,0 +1,186 @@
+"""Rows into batches: longest first, on a grid of lengths, within a token budget.
+
+With fixed shapes the padded length of a row depends on the row alone and a batch is
+filled up with copies, never left with a single row: on a CPU a row's numbers are then
+the same whatever stands beside it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Int
+
+from concord.errors import ModelError
+
+GRID = 16
+"""Padded lengths are multiples of this; part of what the scores depend on."""
+CPU_POSITIONS = 2048
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One sequence for the model: a prompt and, after it, nodes of its trie.
+
+    For an encoder-decoder model the prompt goes to the encoder and the nodes follow
+    the decoder's start.
+    """
+
+    job: int
+    """Which prompt, counted over the distinct ones."""
+    nodes: Int[np.ndarray, " node"]
+    """Nodes fed, with all their ancestors but the root, in depth-first order."""
+    reads: Int[np.ndarray, " read"]
+    """Nodes whose next-token distribution is wanted; 0 is the end of the prompt."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Lengths of one row, or of all rows of a batch after padding."""
+
+    decoder: int
+    encoder: int = 0
+
+    @property
+    def positions(self) -> int:
+        """Token positions of one row."""
+        return self.decoder + self.encoder
+
+    def padded(self) -> "Shape":
+        """Lengths rounded up to the grid."""
+        return Shape(decoder=on_grid(self.decoder), encoder=on_grid(self.encoder))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows that go through the model together; the last ones may be copies."""
+
+    rows: tuple[Row, ...]
+    shape: Shape
+    row_count: int
+    """Rows fed, copies included."""
+
+
+@dataclass
+class TokenBudget:
+    """Positions per batch; halves when memory runs out and never grows again.
+
+    The caller keeps it between calls and across runs (`positions` is all there is to
+    remember).
+    """
+
+    positions: int = CPU_POSITIONS
+    halvings: int = 0
+
+    def halve(self, fed: int) -> None:
+        """Remember that so many positions were too many."""
+        self.positions = max(1, min(self.positions, fed) // 2)
+        self.halvings += 1
+
+
+def budget_for(
+    device: torch.device,
+    *,
+    width: int,
+    vocabulary: int,
+    bytes_per_number: int,
+    projected_rows: int,
+) -> TokenBudget:
+    """A first guess: 2,048 positions on a CPU, else from the device's free memory.
+
+    An estimate, corrected by halving: 20 numbers of the model's width per position
+    (40 bytes x width at two bytes each) besides the rows of logits in flight, from
+    four fifths of what is free.
+
+    Args:
+        device: Where the model is.
+        width: Numbers in a hidden state.
+        vocabulary: Rows of the unembedding.
+        bytes_per_number: Of the model's dtype.
+        projected_rows: Rows of float32 logits computed at once.
+    """
+    if device.type != "cuda":
+        return TokenBudget(CPU_POSITIONS)
+    free, _ = torch.cuda.mem_get_info(device)
+    spare = 0.8 * free - 2 * 4 * vocabulary * projected_rows
+    return TokenBudget(max(CPU_POSITIONS, int(spare / (20 * width * bytes_per_number))))
+
+
+def on_grid(length: int) -> int:
+    """The length rounded up to a multiple of the grid; 0 stays 0."""
+    return -(-length // GRID) * GRID
+
+
+def batches(
+    rows: Sequence[Row],
+    shapes: Sequence[Shape],
+    *,
+    budget: TokenBudget,
+    fixed_shapes: bool,
+) -> Iterator[Batch]:
+    """Batches of rows, those with the most positions first.
+
+    Read lazily: a budget halved between two batches holds from the next batch on.
+    A row longer than the budget makes a batch of its own.
+
+    Args:
+        rows: In any order.
+        shapes: Their real lengths.
+        budget: Positions per batch, padding included.
+        fixed_shapes: Pad to the grid and fill up with copies (see the module).
+    """
+    # Rows without nodes stay among themselves: they need no tree mask, and whether
+    # one is made must not depend on a row's neighbours.
+    groups: dict[tuple[int, int, bool], list[int]] = defaultdict(list)
+    for index, (row, shape) in enumerate(zip(rows, shapes, strict=True)):
+        padded = shape.padded()
+        groups[padded.positions, padded.decoder, len(row.nodes) > 0].append(index)
+    for key in sorted(groups, reverse=True):
+        waiting = sorted(
+            groups[key], key=lambda i: (-shapes[i].positions, -shapes[i].decoder)
+        )
+        padded = shapes[waiting[0]].padded()
+        while waiting:
+            count = max(1, budget.positions // padded.positions)
+            taken, waiting = waiting[:count], waiting[count:]
+            yield Batch(
+                rows=tuple(rows[index] for index in taken),
+                shape=padded if fixed_shapes else _longest(shapes, taken),
+                row_count=_filled(len(taken), count) if fixed_shapes else len(taken),
+            )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on the device or in the machine."""
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
+def halve_or_refuse(budget: TokenBudget, batch: Batch, error: BaseException) -> None:
+    """Halve the budget until a batch of one row must have been too much.
+
+    Raises:
+        ModelError: A single row does not fit.
+    """
+    if len(batch.rows) == 1 and budget.positions <= batch.shape.positions:
+        raise ModelError(
+            f"out of memory on a single row of {batch.shape.positions} positions "
+            f"(prompt {batch.rows[0].job} of this call); needed: room for one row. "
+            "Use a smaller dtype, a device with more memory or shorter prompts"
+        ) from error
+    budget.halve(batch.row_count * batch.shape.positions)
+
+
+def _longest(shapes: Sequence[Shape], taken: Sequence[int]) -> Shape:
+    return Shape(
+        decoder=max(shapes[index].decoder for index in taken),
+        encoder=max(shapes[index].encoder for index in taken),
+    )
+
+
+def _filled(count: int, most: int) -> int:
+    """Rows after filling: the next power of two, 2 at least, no more than fit."""
+    return max(count, min(most, 1 << max(1, (count - 1).bit_length())))

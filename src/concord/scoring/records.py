@@ -1,0 +1,63 @@
+"""How candidates are scored, and what comes out: one entry per prompt."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from concord.models.readout import HeadDtype
+from concord.scoring.normalisation import Normalisation
+from concord.scoring.tree import Layout
+
+SCORING_VERSION = 1
+"""Raised whenever scores may change; the padding grid is part of it."""
+
+Mode = Literal["top", "full", "first"]
+
+
+@dataclass(frozen=True)
+class ScoringConfig:
+    """How candidates are scored. Defaults: the exact best two, plain sums."""
+
+    mode: Mode = "top"
+    k: int = 2
+    """Candidates proven in `top`; with 1 the margin is a lower bound."""
+    normalisation: Normalisation = "acc"
+    candidate_end: Literal["", ".", "eos"] = ""
+    """Part of the tries' ids (`candidate_ids`); kept here for the record."""
+    head_dtype: HeadDtype = "float32"
+    token_budget: int | None = None
+    """Positions per batch; None: by device."""
+    deterministic: bool = True
+    """Fixed shapes: pad to a grid, fill batches with copies."""
+    share_prefix: bool = False
+    """Run tokens that all prompts of a call begin with once."""
+    layout: Literal["auto", Layout] = "auto"
+    """Tree rows where the family allows them; or chain rows always."""
+
+
+@dataclass(frozen=True, eq=False)
+class PromptScores:
+    """One entry per prompt; -1 and NaN where a value is not known."""
+
+    prediction: Int[np.ndarray, " prompt"]
+    """Index of the best candidate; -1 only in mode `first`, where not yet proven."""
+    runner_up: Int[np.ndarray, " prompt"]
+    score: Float[np.ndarray, " prompt"]
+    """Normalised score of the prediction."""
+    runner_up_score: Float[np.ndarray, " prompt"]
+    margin: Float[np.ndarray, " prompt"]
+    """Score less runner-up's score, or a lower bound of it; NaN for one candidate."""
+    margin_is_exact: Bool[np.ndarray, " prompt"]
+    is_tie: Bool[np.ndarray, " prompt"]
+    free_prediction: Int[np.ndarray, " prompt"]
+    """Best token of the whole vocabulary."""
+    free_log_probability: Float[np.ndarray, " prompt"]
+    expansions: Int[np.ndarray, " prompt"]
+    """Nodes whose distribution was asked for, the end of the prompt included."""
+    rounds: Int[np.ndarray, " prompt"]
+    first_token: tuple[Float[np.ndarray, " candidate"], ...]
+    """Log-probability of each candidate's first token."""
+    vectors: tuple[Float[np.ndarray, " candidate"], ...] | None = None
+    """Mode `full`: the sum of log-probabilities of every candidate, float32."""
