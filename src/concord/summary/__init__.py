@@ -1,0 +1,107 @@
+"""Rows of a run -> every headline number, with interval, n and reason.
+
+Nothing is measured here and nothing but rows is read: the same run gives the same
+summary on any machine.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from concord.results import Run, write_json
+from concord.summary.entries import (
+    measure_entries,
+    power_entries,
+    relation_entries,
+)
+from concord.summary.estimates import Sample, Settings
+from concord.summary.facts import summarise_facts
+from concord.summary.measures import MEASURES, Measure, describe
+from concord.summary.representation import summarise_representation
+
+__all__ = [
+    "MEASURES",
+    "Measure",
+    "Summary",
+    "describe",
+    "summarise",
+    "write_summary",
+]
+
+Summary = dict[str, Any]
+"""What ``summary.json`` holds; its keys are described in `measures`."""
+SCHEMA = 1
+
+
+def summarise(
+    run: Run,
+    *,
+    replicates: int = 2000,
+    permutations: int = 10_000,
+    level: float = 0.95,
+    seed: int = 0,
+    margin: float | None = None,
+    interval: Literal["percentile", "bca"] = "percentile",
+    progress: Callable[[str], None] | None = None,
+) -> Summary:
+    """Reduce a run to its headline numbers; nothing is written.
+
+    What a model lacks is null with a reason; what it has is whole.
+
+    Args:
+        run: A run with rows of any of its analyses.
+        replicates: Bootstrap resamples.
+        permutations: Sign flips for each p-value.
+        level: Coverage of the intervals.
+        seed: Of resamples and sign flips.
+        margin: Largest difference that counts as "same", in the measure's unit.
+        interval: Kind of bootstrap interval.
+        progress: Told what is being reduced, in a few words.
+
+    Returns:
+        Numbers, strings, lists and mappings only; NaN is null.
+    """
+    settings = Settings(replicates, permutations, level, seed, margin, interval)
+    tell = progress or _silent
+    facts = summarise_facts(run, tell)
+    distances = summarise_representation(run, settings, tell)
+    samples: list[Sample] = [facts.sample] if facts.sample else []
+    samples += [one.sample for one in distances]
+    models = run.models()
+    measures, relations, power = [], [], []
+    for sample in samples:
+        tell(f"intervals: {sample.analysis}, {sample.dataset}")
+        measures += measure_entries(sample, models, settings)
+        relations += relation_entries(sample)
+        power += power_entries(sample, settings)
+    notes = [note for one in (facts, *distances) for note in one.notes]
+    return {
+        "schema": SCHEMA,
+        "base": models[0],
+        "tuned": models[1:],
+        "level": level,
+        "replicates": replicates,
+        "permutations": permutations,
+        "seed": seed,
+        "margin": margin,
+        "interval": interval,
+        "measures": measures,
+        "by_relation": relations,
+        "curves": [curve for one in distances for curve in one.curves],
+        "curve_differences": [
+            curve for one in distances for curve in one.curve_differences
+        ],
+        "flips": facts.flips,
+        "noise": facts.noise,
+        "baselines": facts.baselines,
+        "power": power,
+        "notes": notes,
+    }
+
+
+def write_summary(run: Run, summary: Summary) -> None:
+    """Write ``summary.json``, whole or not at all."""
+    write_json(run.path / "summary.json", summary)
+
+
+def _silent(_: str) -> None:
+    return None

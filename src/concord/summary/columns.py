@@ -1,0 +1,59 @@
+"""Columns of rows as arrays: codes for text, NaN for null, places of known labels."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Float, Int
+
+NULL = -2
+"""The code of a null, `metrics.agreement.NO_ANSWER`."""
+
+
+def codes_of(column: pa.ChunkedArray) -> tuple[Int[np.ndarray, " row"], list[Any]]:
+    """A column as integers, and the values they stand for; null is `NULL`."""
+    encoded = column.combine_chunks().dictionary_encode()
+    codes = pc.fill_null(encoded.indices.cast(pa.int64()), NULL).to_numpy()
+    return codes, encoded.dictionary.to_pylist()
+
+
+def places_of(
+    column: pa.ChunkedArray, labels: Sequence[str]
+) -> Int[np.ndarray, " row"]:
+    """Where each cell stands among the labels; -1 for a cell that is none of them."""
+    codes, values = codes_of(column)
+    index = {label: place for place, label in enumerate(labels)}
+    place_of_code = np.array([index.get(value, -1) for value in values], dtype=np.int64)
+    return np.where(codes >= 0, place_of_code[codes], -1)
+
+
+def numbers_of(column: pa.ChunkedArray) -> Float[np.ndarray, " row"]:
+    """A column of numbers in double precision, null as NaN."""
+    return pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy()
+
+
+def integers_of(column: pa.ChunkedArray) -> Int[np.ndarray, " row"]:
+    """A column of whole numbers or truths as 64-bit integers, null as `NULL`."""
+    return pc.fill_null(column.cast(pa.int64()), NULL).to_numpy()
+
+
+def common_labels(tables: Sequence[pa.Table], column: str) -> tuple[set[str], set[str]]:
+    """Labels that occur in every table and every set of contexts, and all labels."""
+    common: set[str] | None = None
+    seen: set[str] = set()
+    for table in tables:
+        for contexts in table["contexts"].unique().to_pylist():
+            rows = table.filter(pc.field("contexts") == contexts)
+            own = set(rows[column].unique().to_pylist())
+            seen |= own
+            common = own if common is None else common & own
+    return common or set(), seen
+
+
+def first_rows(table: pa.Table, column: str, kept: set[str]) -> pa.Table:
+    """The first row of each kept label."""
+    _, first = np.unique(codes_of(table[column])[0], return_index=True)
+    rows = table.take(first)
+    return rows.filter(pc.field(column).isin(sorted(kept)))

@@ -1,0 +1,66 @@
+"""The gap layer by layer, with pointwise intervals and one band for the whole curve."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from concord.metrics.intervals import percentile_interval, simultaneous_band
+from concord.summary.estimates import Outcome, Sample, Settings, number, resample
+
+
+def gap_curves(
+    sample: Sample,
+    layers: dict[tuple[str, str], dict[int, Outcome]],
+    base_model: str,
+    settings: Settings,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Curves of all models, and of tuned minus base, with interval and band."""
+    base = layers.get((base_model, "study"), {})
+    base_drawn = resample(sample, base.values(), settings) if base else None
+    curves, differences = [], []
+    for (model, contexts), own in layers.items():
+        drawn = resample(sample, own.values(), settings)
+        head = {
+            "key": f"representation.{sample.dataset}.gap",
+            "model": model,
+            "contexts": contexts,
+            "state": "hidden, last point final",
+            "layers": list(own),
+        }
+        shape = _with_band(drawn.within, drawn.estimate, settings.level)
+        curves.append(head | shape | {"lexical": _lexical(sample, model, contexts)})
+        if base_drawn is not None and model != base_model and list(own) == list(base):
+            within = drawn.within - base_drawn.within
+            estimate = drawn.estimate - base_drawn.estimate
+            differences.append(head | _with_band(within, estimate, settings.level))
+    return curves, differences
+
+
+def _with_band(
+    within: Float[np.ndarray, "replicate layer"],
+    estimate: Float[np.ndarray, " layer"],
+    level: float,
+) -> dict[str, list[float | None]]:
+    low, high = percentile_interval(within, level)
+    band_low, band_high = simultaneous_band(within, estimate, level)
+    columns = {
+        "value": estimate,
+        "low": low,
+        "high": high,
+        "band_low": band_low,
+        "band_high": band_high,
+    }
+    return {name: [number(one) for one in values] for name, values in columns.items()}
+
+
+def _lexical(sample: Sample, model: str, contexts: str) -> float | None:
+    suffix = "" if contexts == "study" else f"@{contexts}"
+    key = f"representation.{sample.dataset}.lexical_gap{suffix}"
+    outcome = sample.values.get((key, model))
+    if outcome is None:
+        return None
+    counted = outcome.denominator > 0
+    if not counted.any():
+        return None
+    return float(outcome.numerator.sum() / counted.sum())

@@ -1,0 +1,272 @@
+"""Estimates as entries of ``summary.json``: values, differences, relations, power."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from concord.metrics.intervals import standard_error
+from concord.metrics.power import smallest_difference, subjects_needed
+from concord.metrics.rates import contexts_deviation, mean_present
+from concord.metrics.significance import holm, sign_flip_p, verdict
+from concord.summary.estimates import (
+    Estimates,
+    Outcome,
+    Pair,
+    Sample,
+    Settings,
+    contributions_of,
+    intervals_of,
+    moved_by,
+    number,
+    on_common_strata,
+    per_context_values,
+    ratios_of,
+    relation_intervals_of,
+    resample,
+)
+from concord.summary.measures import describe
+
+DIFFERENCE_ASKED = 0.01
+"""The difference that `power` speaks of when the study names no margin."""
+
+
+def measure_entries(
+    sample: Sample, models: list[str], settings: Settings
+) -> list[dict[str, Any]]:
+    """The ``measures`` of a sample, in the order in which keys were added."""
+    pairs = [on_common_strata(sample, pair) for pair in sample.pairs]
+    outcomes = [
+        *sample.values.values(),
+        *(pair.after for pair in pairs),
+        *(pair.before for pair in pairs),
+    ]
+    if not outcomes:
+        return []
+    drawn = resample(sample, outcomes, settings)
+    values = _value_entries(sample, drawn, settings)
+    differences = _difference_entries(sample, pairs, drawn, settings)
+    keys = dict.fromkeys([key for key, _ in values] + [key for key, _ in differences])
+    entries = []
+    for key in keys:
+        measure = describe(key)
+        suffix = key.partition("@")[2]
+        own_values = [
+            values.get((key, model)) or _absent(sample, key, model)
+            for model in models
+            if suffix != "prompt" and (not suffix or model != models[0])
+        ]
+        own_differences = [
+            differences.get((key, model)) or _absent(sample, key, model, models[0])
+            for model in models[1:]
+        ]
+        entries.append(
+            {
+                "key": key,
+                "title": measure.title,
+                "meaning": measure.meaning,
+                "formula": measure.formula,
+                "analysis": sample.analysis,
+                "dataset": sample.dataset,
+                "contexts": suffix or "study",
+                "unit": measure.unit,
+                "lowest": measure.lowest,
+                "highest": measure.highest,
+                "better": measure.better,
+                "headline": measure.headline,
+                "values": own_values,
+                "differences": own_differences,
+            }
+        )
+    return entries
+
+
+def relation_entries(sample: Sample) -> list[dict[str, Any]]:
+    """The ``by_relation`` rows of the keys that are shown so."""
+    rows = []
+    for (key, model), outcome in sample.values.items():
+        if not (describe(key).by_relation and sample.strata_are_relations):
+            continue
+        ratios = sample.by_relation.get((key, model))
+        if ratios is None:
+            ratios = mean_present(ratios_of(sample, outcome).T)
+        counts = np.bincount(
+            sample.clusters.stratum_of_unit[outcome.denominator.any(axis=0)],
+            minlength=len(sample.strata),
+        )
+        rows += [
+            {
+                "key": key,
+                "model": model,
+                "relation": relation,
+                "value": number(value),
+                "n": int(count),
+            }
+            for relation, value, count in zip(
+                sample.strata, ratios, counts, strict=True
+            )
+        ]
+    return rows
+
+
+def power_entries(sample: Sample, settings: Settings) -> list[dict[str, Any]]:
+    """What differences this run can see, for the headline keys."""
+    asked = settings.margin or DIFFERENCE_ASKED
+    rows = []
+    for pair in sample.pairs:
+        if not describe(pair.key).headline:
+            continue
+        moved = moved_by(sample, pair.after) - moved_by(sample, pair.before)
+        error = float(standard_error(moved[:, None], sample.clusters)[0])
+        size = len(sample.clusters)
+        rows.append(
+            {
+                "key": pair.key,
+                "model": pair.model,
+                "standard_error": number(error),
+                "smallest_difference": number(
+                    smallest_difference(error, level=settings.level)
+                ),
+                "n": size,
+                "difference": asked,
+                "n_needed": subjects_needed(asked, error, size, level=settings.level),
+            }
+        )
+    return rows
+
+
+def _value_entries(
+    sample: Sample, pool: Estimates, settings: Settings
+) -> dict[tuple[str, str], dict[str, Any]]:
+    names = list(sample.values)
+    drawn = pool.take(range(len(names)))
+    low, high = intervals_of(sample, drawn, settings)
+    wide = relation_intervals_of(sample, drawn, settings)
+    entries = {}
+    for index, (key, model) in enumerate(names):
+        outcome = sample.values[key, model]
+        is_drawn = outcome.has_interval
+        per_context = per_context_values(sample, outcome)
+        value = drawn.estimate[index]
+        entries[key, model] = {
+            "model": model,
+            "value": number(value),
+            "low": number(low[index]) if is_drawn else None,
+            "high": number(high[index]) if is_drawn else None,
+            "relations_low": number(wide[0, index]) if is_drawn else None,
+            "relations_high": number(wide[1, index]) if is_drawn else None,
+            "n": _counts(sample, outcome),
+            "contexts_sd": number(contexts_deviation(per_context)),
+            "micro": number(_micro(outcome)) if is_drawn else None,
+            "reason": _reason(sample, key, value, low[index], is_drawn),
+        }
+    return entries
+
+
+def _difference_entries(
+    sample: Sample, pairs: list[Pair], pool: Estimates, settings: Settings
+) -> dict[tuple[str, str], dict[str, Any]]:
+    if not pairs:
+        return {}
+    first, count = len(sample.values), len(pairs)
+    after = pool.take(range(first, first + count))
+    before = pool.take(range(first + count, first + 2 * count))
+    drawn = after.minus(before)
+    low, high = intervals_of(sample, drawn, settings)
+    narrow = intervals_of(sample, drawn, settings, level=2 * settings.level - 1)
+    wide = relation_intervals_of(sample, drawn, settings)
+    p_values = sign_flip_p(
+        np.stack([contributions_of(sample, pair) for pair in pairs], axis=1),
+        permutations=settings.permutations,
+        seed=settings.seed,
+    )
+    is_drawn = np.array([pair.after.has_interval for pair in pairs])
+    usable = is_drawn & ~np.isnan(drawn.estimate) & ~np.isnan(low)
+    p_values = np.where(usable, p_values, np.nan)
+    adjusted = _holm_within_keys([pair.key for pair in pairs], p_values)
+    entries = {}
+    for index, pair in enumerate(pairs):
+        inside = bool(is_drawn[index])
+        interval = (float(low[index]), float(high[index]))
+        entries[pair.key, pair.model] = {
+            "model": pair.model,
+            "value": number(drawn.estimate[index]),
+            "low": number(interval[0]) if inside else None,
+            "high": number(interval[1]) if inside else None,
+            "relations_low": number(wide[0, index]) if inside else None,
+            "relations_high": number(wide[1, index]) if inside else None,
+            "after": number(after.estimate[index]),
+            "before": number(before.estimate[index]),
+            "p": number(p_values[index]),
+            "p_adjusted": number(adjusted[index]),
+            "verdict": verdict(
+                interval if inside else (np.nan, np.nan),
+                (float(narrow[0][index]), float(narrow[1][index])),
+                words=describe(pair.key).words,
+                margin=settings.margin,
+            ),
+            "n": _counts(sample, pair.after),
+            "reason": _reason(
+                sample, pair.key, drawn.estimate[index], low[index], inside
+            ),
+        }
+    return entries
+
+
+def _micro(outcome: Outcome) -> float:
+    bottom = outcome.denominator.sum(axis=1)
+    top = outcome.numerator.sum(axis=1)
+    ratio = top / np.where(bottom != 0, bottom, np.nan)
+    return float(mean_present(ratio[:, None])[0])
+
+
+def _counts(sample: Sample, outcome: Outcome) -> dict[str, int | None]:
+    counted = outcome.denominator.any(axis=0)
+    clusters = sample.clusters
+    relations = len(np.unique(clusters.stratum_of_unit[counted]))
+    return {
+        "facts": int(counted.sum()),
+        "subjects": len(np.unique(clusters.of_unit[counted])),
+        "relations": relations if sample.strata_are_relations else None,
+        "prompts": outcome.prompts,
+    }
+
+
+def _reason(
+    sample: Sample, key: str, value: float, low: float, is_drawn: bool
+) -> str | None:
+    if np.isnan(value):
+        if key.startswith("facts.chance_corrected"):
+            return "one answer to everything: agreement by chance is 1"
+        return "no unit that this measure needs"
+    if not is_drawn:
+        return "a mean over templates: no interval over subjects"
+    if np.isnan(low):
+        return "too few subjects to draw from: no interval"
+    return None
+
+
+def _absent(
+    sample: Sample, key: str, model: str, base: str | None = None
+) -> dict[str, Any]:
+    """The entry of a model for which the key was not measured."""
+    reason = sample.reasons.get((key, model))
+    if base is not None and (key, model) in sample.values:
+        reason = f"not measured for {base}: no difference"
+    names = ("value", "low", "high", "relations_low", "relations_high")
+    return {
+        "model": model,
+        **dict.fromkeys(names),
+        "n": {"facts": 0, "subjects": 0, "relations": 0, "prompts": 0},
+        "reason": reason or f"no rows of {sample.analysis} for this model",
+    }
+
+
+def _holm_within_keys(
+    keys: list[str], p_values: Float[np.ndarray, " pair"]
+) -> Float[np.ndarray, " pair"]:
+    adjusted = np.full(len(keys), np.nan)
+    labels = np.array(keys)
+    for key in dict.fromkeys(keys):
+        adjusted[labels == key] = holm(p_values[labels == key])
+    return adjusted

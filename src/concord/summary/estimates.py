@@ -1,0 +1,296 @@
+"""Outcomes per unit, resampled: estimates of many outcomes from the same resamples.
+
+An outcome of one model is a numerator and a denominator per context and unit (fact,
+paraphrase set, pair). Its value is, per context, the mean over strata (relations) of
+sum(numerator) / sum(denominator); then the mean over contexts.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from concord.metrics.bootstrap import (
+    Clusters,
+    Weighting,
+    bootstrap,
+    influence,
+    stratum_ratios,
+    stratum_shares,
+)
+from concord.metrics.intervals import bca_interval, percentile_interval
+from concord.metrics.rates import mean_present
+from concord.metrics.significance import paired_contributions
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How intervals and tests are made."""
+
+    replicates: int
+    permutations: int
+    level: float
+    seed: int
+    margin: float | None = None
+    interval: Literal["percentile", "bca"] = "percentile"
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """One measure of one model in one set of contexts."""
+
+    numerator: Float[np.ndarray, "context unit"]
+    denominator: Float[np.ndarray, "context unit"]
+    """0 where the unit does not count."""
+    prompts: int | None = None
+    """Prompts it was computed from."""
+    has_interval: bool = True
+    """False for a number that is no mean over units; then numerator is constant."""
+
+    @property
+    def is_mean(self) -> bool:
+        """Contexts have one denominator, so they may be averaged unit by unit."""
+        return bool((self.denominator == self.denominator[:1]).all())
+
+    def columns(self) -> tuple[np.ndarray, np.ndarray]:
+        """Numerators and denominators as columns: one, or one for each context."""
+        if self.is_mean:
+            return self.numerator.mean(axis=0)[:, None], self.denominator[:1].T
+        return self.numerator.T, self.denominator.T
+
+    def only(self, kept: Bool[np.ndarray, " unit"]) -> "Outcome":
+        """The same over some of the units."""
+        return Outcome(self.numerator * kept, self.denominator * kept, self.prompts)
+
+
+def mean_outcome(
+    values: Float[np.ndarray, "context unit"], prompts: int | None = None
+) -> Outcome:
+    """A mean over units; NaN marks a unit that does not count."""
+    present = ~np.isnan(values)
+    return Outcome(np.where(present, values, 0.0), present.astype(float), prompts)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A difference to be estimated: one outcome minus another."""
+
+    key: str
+    model: str
+    after: Outcome
+    before: Outcome
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Units measured alike for all models, and what was measured on them."""
+
+    analysis: str
+    dataset: str
+    clusters: Clusters
+    strata: tuple[str, ...]
+    """Labels of the strata, in their order."""
+    weighting: Weighting
+    strata_are_relations: bool
+    values: dict[tuple[str, str], Outcome] = field(default_factory=dict)
+    """(key, model) -> outcome."""
+    pairs: list[Pair] = field(default_factory=list)
+    by_relation: dict[tuple[str, str], Float[np.ndarray, " stratum"]] = field(
+        default_factory=dict
+    )
+    """Values of strata where these are not the outcome's own: linear terms of pairs of
+    sets have a mean over all sets only."""
+    reasons: dict[tuple[str, str], str] = field(default_factory=dict)
+    """(key, model) -> why it could not be measured."""
+
+
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """Estimates of a list of outcomes, one column for each."""
+
+    estimate: Float[np.ndarray, " outcome"]
+    within: Float[np.ndarray, "replicate outcome"]
+    across: Float[np.ndarray, "replicate outcome"]
+    moved: Float[np.ndarray, "cluster outcome"]
+
+    def take(self, places: Sequence[int]) -> "Estimates":
+        """The estimates of some of the outcomes."""
+        return Estimates(
+            self.estimate[places],
+            self.within[:, places],
+            self.across[:, places],
+            self.moved[:, places],
+        )
+
+    def minus(self, other: "Estimates") -> "Estimates":
+        """Differences, paired since the resamples are shared."""
+        return Estimates(
+            self.estimate - other.estimate,
+            self.within - other.within,
+            self.across - other.across,
+            self.moved - other.moved,
+        )
+
+
+def resample(
+    sample: Sample, outcomes: Iterable[Outcome], settings: Settings
+) -> Estimates:
+    """Estimates of outcomes, all from the same resamples.
+
+    An outcome that occurs several times is computed once.
+    """
+    given = list(outcomes)
+    distinct = {id(outcome): outcome for outcome in given}
+    index = {name: place for place, name in enumerate(distinct)}
+    drawn = _resample_distinct(sample, list(distinct.values()), settings)
+    return drawn.take([index[id(outcome)] for outcome in given])
+
+
+def _resample_distinct(
+    sample: Sample, outcomes: list[Outcome], settings: Settings
+) -> Estimates:
+    tops, bottoms, sizes = [], [], []
+    for outcome in outcomes:
+        top, bottom = outcome.columns()
+        tops.append(sample.clusters.sums(top))
+        bottoms.append(sample.clusters.sums(bottom))
+        sizes.append(top.shape[1])
+    top, bottom = np.concatenate(tops, axis=1), np.concatenate(bottoms, axis=1)
+    design: dict[str, Any] = {
+        "clusters": sample.clusters,
+        "weighting": sample.weighting,
+    }
+    drawn = bootstrap(
+        top,
+        bottom,
+        replicates=settings.replicates,
+        seed=settings.seed,
+        **design,
+    )
+    moved = influence(top, bottom, **design)
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    parts = [slice(*ends) for ends in zip(starts[:-1], starts[1:], strict=True)]
+    return Estimates(
+        _mean_of_parts(drawn.estimate[None], parts)[0],
+        _mean_of_parts(drawn.within, parts),
+        _mean_of_parts(drawn.across, parts),
+        _mean_of_parts(moved, parts),
+    )
+
+
+def intervals_of(
+    sample: Sample,
+    drawn: Estimates,
+    settings: Settings,
+    *,
+    level: float | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both ends; NaN where no stratum has two clusters to draw from."""
+    level = level or settings.level
+    if np.bincount(sample.clusters.stratum).max(initial=0) < 2:
+        empty = np.full(len(drawn.estimate), np.nan)
+        return empty, empty
+    if settings.interval == "bca":
+        low, high = bca_interval(drawn.within, drawn.estimate, drawn.moved, level)
+    else:
+        low, high = percentile_interval(drawn.within, level)
+    return low, high
+
+
+def relation_intervals_of(
+    sample: Sample, drawn: Estimates, settings: Settings
+) -> Float[np.ndarray, "2 outcome"]:
+    """Both ends with relations drawn too; NaN where strata are no relations."""
+    if not sample.strata_are_relations:
+        return np.full((2, len(drawn.estimate)), np.nan)
+    return percentile_interval(drawn.across, settings.level)
+
+
+def on_common_strata(sample: Sample, pair: Pair) -> Pair:
+    """The pair over the strata in which both sides were measured."""
+    after, before = (
+        np.asarray(~np.isnan(ratios_of(sample, outcome)).all(axis=1))
+        for outcome in (pair.after, pair.before)
+    )
+    if np.array_equal(after, before):
+        return pair
+    kept = (after & before)[sample.clusters.stratum_of_unit]
+    return Pair(pair.key, pair.model, pair.after.only(kept), pair.before.only(kept))
+
+
+def contributions_of(sample: Sample, pair: Pair) -> Float[np.ndarray, " cluster"]:
+    """What each cluster adds to a difference; the sum is the difference."""
+    sides = [outcome.columns() for outcome in (pair.before, pair.after)]
+    width = max(top.shape[1] for top, _ in sides)
+    sums = [
+        tuple(
+            np.repeat(sample.clusters.sums(part), width // part.shape[1], axis=1)
+            for part in side
+        )
+        for side in sides
+    ]
+    return paired_contributions(
+        (sums[0][0], sums[1][0]),
+        (sums[0][1], sums[1][1]),
+        clusters=sample.clusters,
+        weighting=sample.weighting,
+    ).mean(axis=1)
+
+
+def moved_by(sample: Sample, outcome: Outcome) -> Float[np.ndarray, " cluster"]:
+    """How much each cluster moves an outcome's value, mean over contexts."""
+    top, bottom = outcome.columns()
+    return influence(
+        sample.clusters.sums(top),
+        sample.clusters.sums(bottom),
+        clusters=sample.clusters,
+        weighting=sample.weighting,
+    ).mean(axis=1)
+
+
+def ratios_of(sample: Sample, outcome: Outcome) -> Float[np.ndarray, "stratum context"]:
+    """Value of each stratum in each context."""
+    return stratum_ratios(
+        sample.clusters.sums(outcome.numerator.T),
+        sample.clusters.sums(outcome.denominator.T),
+        sample.clusters,
+    )
+
+
+def per_context_values(
+    sample: Sample, outcome: Outcome
+) -> Float[np.ndarray, " context"]:
+    """Value in each context."""
+    ratios = ratios_of(sample, outcome)
+    share = stratum_shares(~np.isnan(ratios), sample.clusters, sample.weighting)
+    return np.where(np.isnan(ratios), 0.0, ratios * share).sum(axis=0)
+
+
+def add_pairs(sample: Sample, models: list[str]) -> None:
+    """Tuned minus base for every key; and the part of it due to the prompt."""
+    base = models[0]
+    for key, model in list(sample.values):
+        name, _, suffix = key.partition("@")
+        before = sample.values.get((name, base))
+        if model == base or before is None:
+            continue
+        after = sample.values[key, model]
+        sample.pairs.append(Pair(key, model, after, before))
+        own = sample.values.get((name, model))
+        if suffix == "same" and own is not None:
+            sample.pairs.append(Pair(f"{name}@prompt", model, own, after))
+
+
+def number(value: float) -> float | None:
+    """A number for JSON: null where nothing was measured."""
+    return float(value) if np.isfinite(value) else None
+
+
+def _mean_of_parts(
+    values: Float[np.ndarray, "row column"], parts: list[slice]
+) -> Float[np.ndarray, "row part"]:
+    if all(part.stop - part.start == 1 for part in parts):
+        return values
+    return np.stack([mean_present(values[:, part].T) for part in parts], axis=1)
