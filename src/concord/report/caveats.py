@@ -1,0 +1,129 @@
+"""What this very run cannot tell: notes drawn from its own numbers."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from concord.report.findings import Findings, is_number
+from concord.report.formats import count, listing, number
+from concord.report.prompts import PromptPair
+
+FEW_SUBJECTS = 200
+"""Below this an interval of agreement is some 5 points wide on each side."""
+
+EMBEDDED = (
+    "The models of this run are small ones that come with concord, trained on a world "
+    "made up for the purpose. They show how the report works; their numbers say "
+    "nothing about language models at large."
+)
+
+
+def caveats(
+    findings: Findings, info: Mapping[str, Any], pairs: Sequence[PromptPair]
+) -> list[str]:
+    """Sentences about this run, the gravest first."""
+    return [
+        *([EMBEDDED] if info.get("embedded") else []),
+        *_small(findings),
+        *_prompts(findings, pairs),
+        *_noise(findings),
+        *_power(findings),
+        *_missing(findings),
+        *map(str, findings.content.get("notes", [])),
+    ]
+
+
+def _small(findings: Findings) -> list[str]:
+    entries = findings.measure("facts.agreement").get("values", [])
+    sizes = [(e.get("n") or {}).get("subjects") for e in entries]
+    known = [float(size) for size in sizes if is_number(size)]
+    if not known or min(known) >= FEW_SUBJECTS:
+        return []
+    return [
+        f"Only {count(min(known))} subjects: differences of a few points cannot be "
+        "seen at this size."
+    ]
+
+
+def _prompts(findings: Findings, pairs: Sequence[PromptPair]) -> list[str]:
+    notes = []
+    study = [pair for pair in pairs if pair.contexts == "study"]
+    other = [pair for pair in study if not pair.same_ids]
+    if other:
+        notes.append(
+            f"In {len(other)} of {len(study)} audited prompts of the study's contexts, "
+            "base and tuned model get different token ids, so their difference "
+            "includes that of the prompts."
+        )
+    if not findings.has_differences("facts.agreement@same"):
+        notes.append(
+            "The same-prompt control was not measured: what the prompt does and what "
+            "the weights do cannot be told apart."
+        )
+    return notes
+
+
+def _noise(findings: Findings) -> list[str]:
+    """How far predictions move when nothing but the batch changes."""
+    measured = {
+        model: noise
+        for model, noise in (findings.content.get("noise") or {}).items()
+        if is_number(noise.get("self_agreement")) and is_number(noise.get("delta"))
+    }
+    if not measured:
+        return ["No noise floor was measured: how many flips are near ties is unknown."]
+    worst = min(measured, key=lambda model: measured[model]["self_agreement"])
+    delta = max(noise["delta"] for noise in measured.values())
+    ties = [n["near_ties"] for n in measured.values() if is_number(n.get("near_ties"))]
+    near = (
+        f" At most {number(max(ties))} of a model's predictions have so small a margin."
+        if ties
+        else ""
+    )
+    return [
+        "Scored again in another batch, "
+        f"{number(measured[worst]['self_agreement'])} or more of each model's "
+        f"predictions stay (fewest: {worst}, of "
+        f"{count(measured[worst].get('n'))} prompts) and scores move by up to "
+        f"{delta:.2g} nats.{near}"
+    ]
+
+
+def _power(findings: Findings) -> list[str]:
+    """The smallest difference each comparison could be expected to see."""
+    sizes: dict[str, list[float]] = {}
+    for entry in findings.content.get("power", []):
+        if is_number(entry.get("smallest_difference")):
+            sizes.setdefault(entry["key"], []).append(entry["smallest_difference"])
+    return [
+        f"At this size a true difference in {_title(findings, key)} below "
+        f"{_span(found)} would be missed more than one time in five."
+        for key, found in sizes.items()
+    ]
+
+
+def _title(findings: Findings, key: str) -> str:
+    return str(findings.measure(key).get("title") or key).lower()
+
+
+def _span(values: list[float]) -> str:
+    low, high = number(min(values)), number(max(values))
+    return low if low == high else f"{low} to {high} (by model)"
+
+
+def _missing(findings: Findings) -> list[str]:
+    """Reasons for every dash, with what they concern."""
+    reasons: dict[str, Counter[str]] = {}
+    for measure in findings.measures:
+        for entry in measure.get("values", []):
+            if not is_number(entry.get("value")):
+                reason = entry.get("reason") or "no reason given"
+                reasons.setdefault(reason, Counter())[measure["key"]] += 1
+    return [
+        f"Not measured ({reason}): "
+        + listing(
+            [f"{key} for {n} model{'s' if n > 1 else ''}" for key, n in keys.items()]
+        )
+        + "."
+        for reason, keys in reasons.items()
+    ]

@@ -1,0 +1,189 @@
+"""A figure: charts under one title, with the words that say how to read them.
+
+A figure holds data and words only; `concord.report.marks` draws, the page and the SVG
+files put in the colours.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import vl_convert
+
+from concord.report import marks
+from concord.report.findings import Findings, is_number
+from concord.report.formats import counts, number, percent
+from concord.report.palette import THEMES, colours, dashes, painted, shapes
+from concord.results import write_text
+
+SVG_WIDTH = 640
+_UNITS = {"facts": "sets or pairs", "subjects": "clusters"}
+"""What the summary's n counts when it is of distances."""
+
+
+@dataclass(frozen=True)
+class LegendEntry:
+    """How one model, or one kind of difference, is drawn."""
+
+    label: str
+    colour: str
+    shape: str
+    dash: str = ""
+    """An SVG dash pattern; empty where the figure has no lines."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One chart of a figure."""
+
+    name: str
+    title: str
+    specification: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One or more charts under one title, and the sentence that says how to read it."""
+
+    name: str
+    title: str
+    reading: str
+    basis: str
+    panels: tuple[Panel, ...]
+    legend: tuple[LegendEntry, ...] = ()
+    """Shown once for all panels; none where the axis names the models."""
+
+
+def write_figures(figures: Sequence[Figure], folder: Path) -> list[Path]:
+    """Every panel as an SVG file in the light colours, titled.
+
+    Returns:
+        The files, named after figure and panel.
+    """
+    paths = []
+    for figure in figures:
+        for panel in figure.panels:
+            path = folder / f"{panel.name}.svg"
+            write_text(path, _svg(figure, panel))
+            paths.append(path)
+    return paths
+
+
+def interval_panel(
+    findings: Findings, key: str, title: str, *, axis: str, ticks: str | None = None
+) -> Panel | None:
+    """One row per model for a measure; None if no model has a number."""
+    rows = []
+    for model in findings.models:
+        entry = findings.value(key, model)
+        if is_number(entry.get("value")):
+            tick = findings.value(ticks, model).get("value") if ticks else None
+            rows.append(
+                {
+                    "model": model,
+                    "is_base": model == findings.base,
+                    **{part: entry.get(part) for part in ("value", "low", "high")},
+                    "tick": tick,
+                }
+            )
+    if not rows:
+        return None
+    has_ticks = any(is_number(row["tick"]) for row in rows)
+    specification = marks.interval_rows(
+        rows, findings.models, axis=axis, ticks="lexical gap" if has_ticks else None
+    )
+    return Panel(slug(key), title, specification)
+
+
+def curve_panel(findings: Findings, key: str, title: str, *, axis: str) -> Panel | None:
+    """Layer curves of a measure, one line per model; None if there are none."""
+    curves = findings.curves(key)
+    rows = [row for curve in curves for row in _curve_rows(curve)]
+    if not rows:
+        return None
+    specification = marks.layer_curves(
+        rows, findings.models, _lexical_rules(findings, curves, rows), axis=axis
+    )
+    return Panel(f"{slug(key)}-by-layer", title, specification)
+
+
+def legend_of(
+    models: Sequence[str], *, has_lines: bool = False
+) -> tuple[LegendEntry, ...]:
+    """How the models are drawn, for the legend."""
+    count = len(models)
+    patterns = [" ".join(map(str, dash)) if has_lines else "" for dash in dashes(count)]
+    return tuple(map(LegendEntry, models, colours(count), shapes(count), patterns))
+
+
+def basis_of(findings: Findings, *keys: str) -> str:
+    """Coverage of the intervals and n of the first model measured."""
+    parts = []
+    for key in keys:
+        entries = findings.measure(key).get("values", [])
+        sizes = next((e["n"] for e in entries if e.get("n")), None)
+        if sizes and key.startswith("representation."):
+            sizes = {_UNITS.get(str(n), str(n)): size for n, size in sizes.items()}
+        if sizes:
+            dataset = findings.measure(key).get("dataset") if len(keys) > 1 else ""
+            parts.append(f"{dataset or ''} {counts(sizes)}".strip())
+    intervals = f"{percent(findings.level)} intervals"
+    return f"{intervals}; n: {'; '.join(parts)}." if parts else f"{intervals}."
+
+
+def slug(key: str) -> str:
+    """A measure's key as a file's name."""
+    kept = "".join(letter if letter.isalnum() else "-" for letter in key)
+    return kept.strip("-") or "figure"
+
+
+def _svg(figure: Figure, panel: Panel) -> str:
+    specification = painted(panel.specification, THEMES["light"])
+    title = {"text": figure.title, "anchor": "start", "fontSize": 15, "offset": 14}
+    if panel.title:
+        title["subtitle"] = panel.title
+    specification |= {"width": SVG_WIDTH, "title": title, "background": "white"}
+    specification["autosize"] = {"type": "pad", "contains": "padding"}
+    return vl_convert.vegalite_to_svg(specification)
+
+
+def _curve_rows(curve: Mapping[str, Any]) -> list[dict[str, Any]]:
+    parts = ("value", "low", "high", "band_low", "band_high")
+    nothing = [None] * len(curve["layers"])
+    columns = [curve.get(part) or nothing for part in parts]
+    rows = []
+    for layer, *numbers in zip(curve["layers"], *columns, strict=True):
+        row = dict(zip(parts, numbers, strict=True))
+        if is_number(row["value"]):
+            rows.append({"model": curve["model"], "layer": layer, **row})
+    return rows
+
+
+def _lexical_rules(
+    findings: Findings,
+    curves: Sequence[Mapping[str, Any]],
+    rows: Sequence[Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """Horizontal lines at the lexical gaps; lines that nearly meet share a label."""
+    found = [curve for curve in curves if is_number(curve.get("lexical"))]
+    found.sort(key=lambda curve: curve["lexical"])
+    heights = [row["value"] for row in rows] + [curve["lexical"] for curve in found]
+    near = 0.09 * (max(heights) - min(*heights, 0))
+    rules: list[dict[str, Any]] = []
+    for curve in found:
+        value = curve["lexical"]
+        if rules and value == rules[-1]["value"]:
+            continue
+        if rules and value - rules[-1]["value"] < near:
+            rules[-1]["label"] = ""
+        has_base = any(
+            one["model"] == findings.base for one in found if one["lexical"] == value
+        )
+        owner = "base" if has_base else "tuned"
+        rules.append(
+            {"value": value, "label": f"lexical gap {number(value)} ({owner})"}
+        )
+    if len(rules) == 1:
+        rules[0]["label"] = f"lexical gap {number(rules[0]['value'])}"
+    return rules

@@ -1,0 +1,156 @@
+"""The flips that the page carries, packed small: each string once, else numbers."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from concord.report.formats import safe_json
+
+KINDS = ("to_agree", "to_disagree", "new_answer", "other")
+"""Wordings disagreed and now agree; the reverse; agree before and after, on another
+answer; neither before nor after."""
+RIGHTNESS = ("same", "gained", "lost")
+"""All wordings right before and after or neither; only after; only before."""
+
+
+@dataclass(frozen=True)
+class FlipsInPage:
+    """What the page's browser gets."""
+
+    json: str
+    """Compact lists; their layout is documented at `pack`."""
+    shown: int
+    total: int
+
+
+def pack(
+    rows: list[dict[str, Any]],
+    answers: list[dict[str, Any]],
+    tuned: list[str],
+    *,
+    total: int,
+    budget: int,
+) -> FlipsInPage:
+    """Flips as nested lists, facts in the order drawn, until the budget is spent.
+
+    Layout: ``words`` (all strings); ``models``, ``sets``: names; ``facts``: [relation,
+    subject, object, {context: [template, prediction, wording, ...]}]; ``flips``: [fact,
+    model, set, context, kind, rightness, margin, within noise, then for each changed
+    wording: template, prediction, base margin, tuned margin]. Strings are numbers into
+    ``words``, margins hundredths of a nat, -1 stands for null.
+
+    Args:
+        rows: Changed wordings with their flip's kind, ordered by fact, then by flip.
+        answers: The base's answers to all wordings of those facts.
+        tuned: Labels of the tuned models.
+        total: Number of all flips.
+        budget: Bytes of JSON at most.
+    """
+    words = _Words()
+    before = _groups(answers, ("relation", "fact"))
+    sets: list[str] = sorted({row["contexts"] for row in rows}, key=_study_first)
+    facts: list[str] = []
+    flips: list[str] = []
+    spent = 0
+    for name, group in _groups(rows, ("relation", "fact")).items():
+        known = len(words.index)
+        fact = _compact(_fact(group[0], before[name], words))
+        items = [
+            _compact(_flip(part, len(facts), words, tuned, sets))
+            for part in _groups(group, ("model", "contexts", "context")).values()
+        ]
+        spent += len(fact) + 1 + sum(len(item) + 1 for item in items)
+        if spent + words.size > budget:
+            kept = list(words.index)[:known]
+            break
+        facts.append(fact)
+        flips += items
+    else:
+        kept = list(words.index)
+    head = _compact({"words": kept, "models": tuned, "sets": sets})
+    body = f'"facts":[{",".join(facts)}],"flips":[{",".join(flips)}]'
+    return FlipsInPage(f"{head[:-1]},{body}}}", len(flips), total)
+
+
+class _Words:
+    """Strings numbered in the order of their first use, with the room they take."""
+
+    def __init__(self) -> None:
+        self.index: dict[str, int] = {}
+        self.size = 0
+
+    def number(self, text: str) -> int:
+        if text not in self.index:
+            self.index[text] = len(self.index)
+            self.size += len(safe_json(_compact(text)).encode()) + 1
+        return self.index[text]
+
+
+def _fact(
+    first: dict[str, Any], answers: list[dict[str, Any]], words: _Words
+) -> list[Any]:
+    contexts: dict[int, list[int]] = {}
+    for row in answers:
+        contexts.setdefault(row["context"], []).extend(
+            (
+                row["template"],
+                words.number(row["prediction"]),
+                words.number(row["wording"]),
+            )
+        )
+    texts = [words.number(first[name]) for name in ("relation", "subject", "object")]
+    return [*texts, contexts]
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _flip(
+    part: list[dict[str, Any]],
+    fact: int,
+    words: _Words,
+    tuned: list[str],
+    sets: list[str],
+) -> list[int]:
+    first = part[0]
+    margin, floor = first["margin"], first["floor"]
+    is_near_tie = margin is not None and floor is not None and margin <= floor
+    changes = [
+        number
+        for row in part
+        for number in (
+            row["template"],
+            words.number(row["tuned_prediction"]),
+            _hundredths(row["base_margin"]),
+            _hundredths(row["tuned_margin"]),
+        )
+    ]
+    return [
+        fact,
+        tuned.index(first["model"]),
+        sets.index(first["contexts"]),
+        first["context"],
+        KINDS.index(first["kind"]),
+        RIGHTNESS.index(first["rightness"]),
+        _hundredths(margin),
+        int(is_near_tie),
+        *changes,
+    ]
+
+
+def _groups(
+    rows: list[dict[str, Any]], names: tuple[str, ...]
+) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in names), []).append(row)
+    return groups
+
+
+def _hundredths(margin: float | None) -> int:
+    return -1 if margin is None else round(100 * margin)
+
+
+def _study_first(name: str) -> tuple[bool, str]:
+    return (name != "study", name)

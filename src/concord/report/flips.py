@@ -1,0 +1,206 @@
+"""Flips: facts for which tuning changed an answer, wording by wording.
+
+A flip is a fact in one context where at least one wording's answer differs between the
+base and a tuned model. Its kind says whether the wordings agree before and after. The
+complete list goes to ``tables/flips.csv``; the page carries as many facts as its size
+allows, drawn by a hash of their names, the same for every model.
+
+Under the study's prompts the base's context k and the tuned model's context k are set
+side by side by number only; under the base's prompts (``same``) they are one prompt.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.csv as pa_csv
+
+from concord.errors import ResultsError
+from concord.report.findings import Findings
+from concord.report.flip_list import KINDS, FlipsInPage, pack
+from concord.results import Run, finished_analyses, query
+
+_COLUMNS = (
+    "model, contexts, context, relation, fact, subject, object, kind, rightness, "
+    "template, prompt, base_prediction, tuned_prediction, base_margin, tuned_margin, "
+    "within_noise"
+)
+
+
+def count_flips(run: Run, findings: Findings) -> list[dict[str, Any]]:
+    """Flips by tuned model, contexts and kind, over all facts.
+
+    Returns:
+        ``model``, ``contexts``, ``kind``, ``flips``, ``within_noise``; empty without
+        predictions of the base and of a tuned model.
+    """
+    tuned = _measured(run, findings)
+    if not tuned:
+        return []
+    rows = query(
+        run,
+        f"""with {_flips_sql(findings, tuned)}
+        select model, contexts, kind, count(*) as flips,
+            count(*) filter (where margin <= floor) as within_noise
+        from flipped group by all order by model, contexts, kind""",
+    )
+    return rows.to_pylist()
+
+
+def write_flips(run: Run, findings: Findings, path: Path) -> None:
+    """The complete list: one row per wording whose answer changed.
+
+    Raises:
+        ResultsError: The file cannot be written.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    shown = _COLUMNS.replace("within_noise", "margin <= floor as within_noise")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(_COLUMNS.replace(" ", "").encode() + b"\n")
+            for model in _measured(run, findings):
+                rows = query(
+                    run,
+                    f"""with {_flips_sql(findings, [model])} select {shown} from flips
+                    order by contexts, context, relation, fact, template""",
+                )
+                pa_csv.write_csv(rows, file, pa_csv.WriteOptions(include_header=False))
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ResultsError(
+            f"{path}: cannot write the list of flips ({error.strerror}); free some "
+            "space, then give `concord report` again"
+        ) from error
+
+
+def flips_for_page(
+    run: Run, findings: Findings, *, total: int, budget: int
+) -> FlipsInPage:
+    """As many facts with all their flips as fit.
+
+    Args:
+        run: The run.
+        findings: Its summary.
+        total: Number of all flips.
+        budget: Bytes of JSON at most.
+    """
+    tuned = _measured(run, findings)
+    if not tuned or not total:
+        return FlipsInPage("null", 0, total)
+    drawn = f"""select relation, fact, md5(relation || chr(31) || fact) as draw
+        from facts where model = {_quoted(findings.base)} and contexts = 'study'
+        group by relation, fact order by draw
+        limit (select 1 + {budget} * count(distinct (relation, fact)) // (35 * {total})
+            from facts where model = {_quoted(findings.base)})"""
+    rows = query(
+        run,
+        f"""with {_flips_sql(findings, tuned, drawn)}
+        select * from flips join drawn using (relation, fact)
+        order by draw, fact, model, contexts, context, template""",
+    ).to_pylist()
+    answers = query(
+        run,
+        f"""with drawn as ({drawn})
+        select relation, fact, context, template, prediction,
+            replace(prompt, subject, '[X]') as wording
+        from facts join drawn using (relation, fact)
+        where model = {_quoted(findings.base)} and contexts = 'study'
+        order by relation, fact, context, template""",
+    ).to_pylist()
+    return pack(rows, answers, tuned, total=total, budget=budget)
+
+
+def first_wordings(run: Run, findings: Findings) -> dict[str, str]:
+    """The first wording of each relation, with ``[X]`` for the subject."""
+    if findings.base not in finished_analyses(run).get("facts", []):
+        return {}
+    rows = query(
+        run,
+        f"""select relation, arg_min(replace(prompt, subject, '[X]'),
+            (context, template, fact)) as wording
+        from facts where model = {_quoted(findings.base)} and contexts = 'study'
+        group by relation order by relation""",
+    )
+    return {row["relation"]: row["wording"] for row in rows.to_pylist()}
+
+
+def _measured(run: Run, findings: Findings) -> list[str]:
+    measured = finished_analyses(run).get("facts", [])
+    if findings.base not in measured:
+        return []
+    return [model for model in findings.tuned if model in measured]
+
+
+def _flips_sql(findings: Findings, tuned: list[str], drawn: str | None = None) -> str:
+    """Common table expressions: ``flipped``, a row per flip; ``flips``, per wording.
+
+    ``margin`` is the flip's: the widest, over its changed wordings, of the narrower of
+    the two margins. A flip is within the noise floor when even that one is.
+
+    Args:
+        findings: The run's numbers.
+        tuned: Labels of the models wanted.
+        drawn: SQL of the facts wanted (``relation``, ``fact``); None: all.
+    """
+    floors = ", ".join(
+        f"({_quoted(model)}, {_noise_floor(findings, model)})" for model in tuned
+    )
+    wanted = "semi join drawn using (relation, fact)" if drawn else ""
+    return f"""
+    floors(model, floor) as (values {floors}),
+    {f"drawn as ({drawn})," if drawn else ""}
+    before as (select * from facts {wanted}
+        where model = {_quoted(findings.base)} and contexts = 'study'),
+    after as (select * from facts {wanted}
+        where model in (select model from floors)),
+    paired as (
+        select t.model, t.contexts, t.context, t.relation, t.fact, t.template,
+            b.prediction_index as base_index, t.prediction_index as tuned_index,
+            b.is_correct as base_right, t.is_correct as tuned_right,
+            b.margin as base_margin, t.margin as tuned_margin,
+            b.prediction as base_prediction, t.prediction as tuned_prediction,
+            t.subject, t.object, t.prompt
+        from after t join before b using (context, relation, fact, template)),
+    flipped as (
+        select model, contexts, context, relation, fact, any_value(floor) as floor,
+            max(least(base_margin, tuned_margin))
+                filter (where base_index <> tuned_index) as margin,
+            min(base_index) = max(base_index) as base_agrees,
+            min(tuned_index) = max(tuned_index) as tuned_agrees,
+            case when tuned_agrees and not base_agrees then 'to_agree'
+                when base_agrees and not tuned_agrees then 'to_disagree'
+                when base_agrees and tuned_agrees then 'new_answer'
+                else 'other' end as kind,
+            case when bool_and(tuned_right) and not bool_and(base_right) then 'gained'
+                when bool_and(base_right) and not bool_and(tuned_right) then 'lost'
+                else 'same' end as rightness
+        from paired join floors using (model)
+        group by model, contexts, context, relation, fact
+        having bool_or(base_index <> tuned_index)),
+    flips as (
+        select * from paired
+            join flipped using (model, contexts, context, relation, fact)
+        where base_index <> tuned_index)"""
+
+
+def _noise_floor(findings: Findings, model: str) -> str:
+    noise = findings.content.get("noise", {}).get(model) or {}
+    delta = noise.get("delta")
+    return "null::float" if delta is None else f"{float(delta)!r}::float"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def flip_totals(counts: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    """Flips of each tuned model by kind, under the study's prompts."""
+    totals: dict[str, dict[str, int]] = {}
+    for row in counts:
+        if row["contexts"] == "study":
+            totals.setdefault(row["model"], dict.fromkeys(KINDS, 0))
+            totals[row["model"]][row["kind"]] += row["flips"]
+    return totals

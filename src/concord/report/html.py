@@ -1,0 +1,223 @@
+"""The report page: one HTML file that needs nothing from anywhere.
+
+Text from models and data is untrusted. Jinja escapes it in the page; JSON is embedded
+with the signs that could end a script escaped; the page's own script writes text nodes
+only; and a content policy lets run no script but the two whose hashes it names, and
+fetch nothing.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import altair
+import vl_convert
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from concord.report import formats
+from concord.report.caveats import EMBEDDED, caveats
+from concord.report.figure import Figure
+from concord.report.findings import CONTEXT_SETS, Findings
+from concord.report.flip_list import FlipsInPage
+from concord.report.palette import SHAPE_PATHS, THEMES, painted
+from concord.report.prompts import PromptPair
+from concord.report.table import Table
+from concord.report.tables import headline_title
+from concord.report.verdict import direction_of, verdict_of
+from concord.report.words import HOW_TO_CITE, LIMITS, measure_words
+from concord.summary import Measure
+
+ROW_LIMIT = 300
+"""Rows of one table on the page at most; the files hold all."""
+PAGE_LIMIT = 3_000_000
+"""Bytes of the page at most; the list of flips is cut to fit."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that the page shows but the list of flips."""
+
+    findings: Findings
+    info: Mapping[str, Any]
+    study: Mapping[str, Any]
+    pairs: Sequence[PromptPair]
+    predictions: Sequence[Figure]
+    representations: Sequence[Figure]
+    others: Sequence[Figure]
+    tables: Mapping[str, Table]
+    wordings: Mapping[str, str]
+    flip_totals: Mapping[str, Mapping[str, int]]
+    attribution: str
+
+    @property
+    def figures(self) -> list[Figure]:
+        """Every figure, in the order of the page."""
+        return [*self.predictions, *self.representations, *self.others]
+
+
+def render(page: Page, flips: FlipsInPage) -> str:
+    """The page as HTML, the same bytes for the same run."""
+    environment = Environment(
+        loader=PackageLoader("concord.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        name: getattr(formats, name)
+        for name in ("number", "interval", "change", "count", "probability")
+    }
+    script, bundle = _read("page.js"), _bundle()
+    charts = {
+        panel.name: _in_page_colours(panel.specification)
+        for figure in page.figures
+        for panel in figure.panels
+    }
+    return environment.get_template("template.html").render(
+        page=page,
+        findings=page.findings,
+        verdict=verdict_of(page.findings),
+        scorecard=_scorecard(page.findings),
+        caveats=caveats(page.findings, page.info, page.pairs),
+        limits=LIMITS,
+        glossary=_glossary(page.findings),
+        embedded=EMBEDDED,
+        row_limit=ROW_LIMIT,
+        shape_paths=SHAPE_PATHS,
+        context_sets=CONTEXT_SETS,
+        citation=HOW_TO_CITE,
+        flips=flips,
+        flips_json=Markup(formats.safe_json(flips.json)),
+        charts_json=Markup(
+            formats.safe_json(json.dumps(charts, separators=(",", ":")))
+        ),
+        policy=_policy(bundle, script),
+        style=Markup(_theme_style() + _read("page.css")),
+        script=Markup(script),
+        bundle=Markup(bundle),
+    )
+
+
+@dataclass(frozen=True)
+class ScoreCell:
+    """A model's number in the scorecard and its difference from the base."""
+
+    value: Mapping[str, Any]
+    difference: Mapping[str, Any] | None
+    mark: str
+    """``better``, ``worse``, ``other``, ``same``, or nothing."""
+    arrow: str
+
+
+def _scorecard(findings: Findings) -> dict[str, Any]:
+    measures = findings.headlines()
+    rows = [
+        (model, [_score(findings, measure, model) for measure in measures])
+        for model in findings.models
+    ]
+    heads = [(m["key"], headline_title(m), m.get("better")) for m in measures]
+    return {"heads": heads, "rows": rows}
+
+
+def _score(findings: Findings, measure: Mapping[str, Any], model: str) -> ScoreCell:
+    value = findings.value(measure["key"], model)
+    if model == findings.base:
+        return ScoreCell(value, None, "", "")
+    difference = findings.difference(measure["key"], model)
+    direction = direction_of(difference)
+    arrow = {"more": "▲", "less": "▼", "none": "≈"}.get(direction, "")
+    better = {"higher": "more", "lower": "less"}.get(str(measure.get("better")))
+    if direction == "none":
+        return ScoreCell(value, difference, "same", arrow)
+    if direction == "unmeasured":
+        return ScoreCell(value, difference, "", arrow)
+    mark = "other" if better is None else "better" if direction == better else "worse"
+    return ScoreCell(value, difference, mark, arrow)
+
+
+@dataclass(frozen=True)
+class GlossaryEntry:
+    """A measure's words and the place a scorecard's head leads to."""
+
+    key: str
+    title: str
+    words: Measure | None
+
+
+def _glossary(findings: Findings) -> dict[str, GlossaryEntry]:
+    """An entry for every key; keys that differ in data set or contexts share one."""
+    entries: dict[str, GlossaryEntry] = {}
+    shared: dict[Any, GlossaryEntry] = {}
+    for measure in findings.measures:
+        key = measure["key"]
+        words = measure_words(key)
+        title = words.title if words else str(measure.get("title") or key)
+        entry = GlossaryEntry(key, title, words)
+        entries[key] = shared.setdefault(words or key, entry)
+    return entries
+
+
+def _in_page_colours(specification: dict[str, Any]) -> dict[str, Any]:
+    """Colours that follow the theme; the page has one legend for all panels."""
+    coloured = painted(
+        specification, {token: f"var(--{token[1:]})" for token in _TOKENS}
+    )
+    return _without_legends(coloured)
+
+
+def _without_legends(part: Any) -> Any:
+    if isinstance(part, list):
+        return [_without_legends(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    return {
+        name: None if name == "legend" else _without_legends(item)
+        for name, item in part.items()
+    }
+
+
+_TOKENS = tuple(THEMES["light"])
+
+
+def _theme_style() -> str:
+    def variables(theme: str) -> str:
+        return "".join(f"--{t[1:]}:{colour};" for t, colour in THEMES[theme].items())
+
+    light, dark = variables("light"), variables("dark")
+    return (
+        f":root{{{light}}}\n"
+        f"@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}\n"
+        f"@media screen{{:root[data-theme=light]{{{light}}}"
+        f":root[data-theme=dark]{{{dark}}}}}\n"
+    )
+
+
+def _policy(*scripts: str) -> str:
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(one.encode()).digest()).decode()}'"
+        for one in scripts
+    )
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+@cache
+def _bundle() -> str:
+    """Vega, Vega-Lite and vega-embed in one script, as Altair's schema wants them."""
+    major, minor, *_ = altair.SCHEMA_VERSION.removeprefix("v").split(".")
+    return vl_convert.javascript_bundle(
+        "window.vegaEmbed = vegaEmbed;", vl_version=f"{major}.{minor}"
+    )
+
+
+def _read(name: str) -> str:
+    return (resources.files("concord.report") / name).read_text(encoding="utf-8")

@@ -1,0 +1,358 @@
+"""The chart kinds of the report: values with intervals, a scatter, layer curves.
+
+Each function takes tidy rows and returns one Vega-Lite specification with colour tokens
+(`concord.report.palette`). Rows carry text from models and data only as values; no such
+text reaches an expression. Widths follow the page; heights follow the rows.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+
+from concord.report.palette import colours, dashes, shapes
+
+Rows = Sequence[dict[str, Any]]
+
+ROW_HEIGHT = 24
+KIND_COLOURS = ("@ink", "@c0", "@c1")
+KIND_SHAPES = ("circle", "square", "triangle-up")
+"""How the three kinds of difference are drawn."""
+_SCALE = alt.Scale(zero=False, nice=False, padding=12)
+_SIZE = alt.condition("datum.is_base", alt.value(170), alt.value(95))
+_LEGEND = alt.Legend(title=None, orient="bottom", columns=3, labelLimit=260)
+
+
+def interval_rows(
+    rows: Rows, models: Sequence[str], *, axis: str, ticks: str | None = None
+) -> dict[str, Any]:
+    """One row per model: a point, its interval, and the base's value as a line.
+
+    Args:
+        rows: ``model``, ``value``, ``low``, ``high``, ``is_base``; and ``tick`` if
+            ``ticks`` is given.
+        models: All labels, the base first.
+        axis: Title of the axis, with its unit.
+        ticks: Name of a second number shown as a bar across the row.
+    """
+    y = alt.Y(
+        "model:N",
+        sort=list(models),
+        title=None,
+        axis=alt.Axis(labelLimit=150, grid=False),
+    )
+    look = _by_model(models, legend=None)
+    fields = [("model", "model", "N"), ("value", axis, "Q"), *_ENDS]
+    if ticks:
+        fields.append(("tick", ticks, "Q"))
+    layers = [
+        _chart(rows, filters="datum.is_base")
+        .mark_rule(color="@muted", strokeDash=[2, 3])
+        .encode(x="value:Q"),
+        _chart(rows)
+        .mark_rule(strokeWidth=2)
+        .encode(y=y, x="low:Q", x2="high:Q", color=look["color"]),
+        _chart(rows)
+        .mark_point(filled=True, opacity=1)
+        .encode(y=y, x=_x("value", axis), size=_SIZE, tooltip=_tooltip(fields), **look),
+    ]
+    if ticks:
+        layers.append(
+            _chart(rows, filters="isValid(datum.tick)")
+            .mark_tick(color="@muted", thickness=3, size=16)
+            .encode(y=y, x="tick:Q", tooltip=_tooltip(fields))
+        )
+    return _finish(alt.layer(*layers), height=ROW_HEIGHT * len(rows) + 6)
+
+
+def forest(
+    rows: Rows, models: Sequence[str], kinds: Sequence[str], *, axis: str
+) -> dict[str, Any]:
+    """Differences from the base: up to three intervals per tuned model, around 0.
+
+    Args:
+        rows: ``model``, ``kind``, ``value``, ``low``, ``high``, ``p_adjusted``.
+        models: Tuned labels in order.
+        kinds: What a difference may be, in order; the first is the headline.
+        axis: Title of the axis, with its unit.
+    """
+    look = {
+        "color": alt.Color(
+            "kind:N",
+            scale=alt.Scale(domain=list(kinds), range=list(KIND_COLOURS)),
+            legend=_LEGEND,
+        ),
+        "shape": alt.Shape(
+            "kind:N",
+            scale=alt.Scale(domain=list(kinds), range=list(KIND_SHAPES)),
+            legend=_LEGEND,
+        ),
+    }
+    y = alt.Y(
+        "model:N",
+        sort=list(models),
+        title=None,
+        axis=alt.Axis(labelLimit=150, grid=False),
+        scale=alt.Scale(paddingInner=0.25),
+    )
+    offset = alt.YOffset("kind:N", sort=list(kinds))
+    fields = [
+        ("model", "model", "N"),
+        ("kind", "difference", "N"),
+        ("value", axis, "Q"),
+        *_ENDS,
+        ("p_adjusted", "p, adjusted", "Q"),
+    ]
+    zero = (
+        alt.Chart(alt.InlineData(values=[{"zero": 0}]))
+        .mark_rule(color="@muted")
+        .encode(x="zero:Q")
+    )
+    whiskers = (
+        _chart(rows)
+        .mark_rule(strokeWidth=2)
+        .encode(y=y, yOffset=offset, x="low:Q", x2="high:Q", color=look["color"])
+    )
+    points = (
+        _chart(rows)
+        .mark_point(filled=True, size=80, opacity=1)
+        .encode(
+            y=y,
+            yOffset=offset,
+            x=_x("value", axis, form="+f"),
+            tooltip=_tooltip(fields),
+            **look,
+        )
+    )
+    band = 18 * max(1, len({row["kind"] for row in rows})) + 8
+    return _finish(alt.layer(zero, whiskers, points), height=band * len(models) + 6)
+
+
+def scatter(
+    rows: Rows, models: Sequence[str], *, x_axis: str, y_axis: str
+) -> dict[str, Any]:
+    """One point per model with its interval both ways; the base is named.
+
+    Args:
+        rows: ``model``, ``is_base``, ``x``, ``x_low``, ``x_high``, ``y``, ``y_low``,
+            ``y_high``.
+        models: All labels, the base first.
+        x_axis: Title of the horizontal axis.
+        y_axis: Title of the vertical axis.
+    """
+    y = alt.Y("y:Q", title=y_axis, scale=_SCALE, axis=_axis("f"))
+    fields = [
+        ("model", "model", "N"),
+        ("x", x_axis, "Q"),
+        ("x_low", "from", "Q"),
+        ("x_high", "to", "Q"),
+        ("y", y_axis, "Q"),
+        ("y_low", "from (vertical)", "Q"),
+        ("y_high", "to (vertical)", "Q"),
+    ]
+    look = _by_model(models)
+    across = (
+        _chart(rows)
+        .mark_rule(strokeWidth=1.5)
+        .encode(x="x_low:Q", x2="x_high:Q", y="y:Q", color=look["color"])
+    )
+    along = (
+        _chart(rows)
+        .mark_rule(strokeWidth=1.5)
+        .encode(x="x:Q", y="y_low:Q", y2="y_high:Q", color=look["color"])
+    )
+    points = (
+        _chart(rows)
+        .mark_point(filled=True, opacity=1)
+        .encode(x=_x("x", x_axis), y=y, size=_SIZE, tooltip=_tooltip(fields), **look)
+    )
+    name = (
+        _chart(rows, filters="datum.is_base")
+        .mark_text(text="base", align="left", dx=9, dy=11, color="@ink", fontWeight=600)
+        .encode(x="x:Q", y="y:Q")
+    )
+    return _finish(alt.layer(across, along, points, name), height=340)
+
+
+def dot_rows(
+    rows: Rows, models: Sequence[str], order: Sequence[str], *, axis: str
+) -> dict[str, Any]:
+    """One row per relation, one point per model.
+
+    Args:
+        rows: ``relation``, ``wording``, ``model``, ``value``, ``n``.
+        models: All labels, the base first.
+        order: Relations from top to bottom.
+        axis: Title of the axis, with its unit.
+    """
+    fields = [
+        ("relation", "relation", "N"),
+        ("wording", "first wording", "N"),
+        ("model", "model", "N"),
+        ("value", axis, "Q"),
+        ("n", "facts", "Q"),
+    ]
+    points = (
+        _chart(rows)
+        .mark_point(filled=True, size=65, opacity=0.9)
+        .encode(
+            y=alt.Y(
+                "relation:N",
+                sort=list(order),
+                title=None,
+                axis=alt.Axis(grid=True, labelLimit=110),
+            ),
+            x=_x("value", axis),
+            tooltip=_tooltip(fields),
+            **_by_model(models),
+        )
+    )
+    return _finish(points, height=18 * len(order) + 6)
+
+
+def layer_curves(
+    rows: Rows, models: Sequence[str], rules: Rows, *, axis: str
+) -> dict[str, Any]:
+    """A quantity over layers, one line per model, with bands and dashed rules.
+
+    Args:
+        rows: ``model``, ``layer``, ``value``, ``low``, ``high``, ``band_low``,
+            ``band_high``.
+        models: All labels, the base first.
+        rules: ``value`` and ``label`` of horizontal lines (the lexical gap).
+        axis: Title of the vertical axis, with its unit.
+    """
+    look = _by_model(models)
+    size = 34 if len({row["layer"] for row in rows}) <= 16 else 14
+    x = alt.X(
+        "layer:Q",
+        title="layer",
+        axis=_axis("d", grid=False),
+        scale=alt.Scale(nice=False),
+    )
+    y = alt.Y("value:Q", title=axis, axis=_axis("f"), scale=alt.Scale(padding=8))
+    fields = [
+        ("model", "model", "N"),
+        ("layer", "layer", "Q"),
+        ("value", axis, "Q"),
+        *_ENDS,
+    ]
+    bands = (
+        _chart(rows, filters="isValid(datum.band_low)")
+        .mark_area(opacity=0.13)
+        .encode(
+            x=x,
+            y=alt.Y("band_low:Q", title=axis),
+            y2="band_high:Q",
+            color=look["color"],
+        )
+    )
+    lines = (
+        _chart(rows)
+        .mark_line(strokeWidth=2)
+        .encode(
+            x=x,
+            y=y,
+            color=look["color"],
+            strokeDash=alt.StrokeDash(
+                "model:N",
+                scale=alt.Scale(domain=list(models), range=dashes(len(models))),
+                legend=_LEGEND,
+            ),
+        )
+    )
+    points = (
+        _chart(rows)
+        .mark_point(filled=True, size=size, opacity=1)
+        .encode(x=x, y=y, tooltip=_tooltip(fields), **look)
+    )
+    line = (
+        _chart(rules).mark_rule(color="@muted", strokeDash=[5, 4]).encode(y="value:Q")
+    )
+    label = (
+        _chart(rules)
+        .mark_text(align="right", dy=-6, dx=-2, color="@muted", fontSize=11)
+        .encode(x=alt.value("width"), y="value:Q", text="label:N")
+    )
+    return _finish(alt.layer(bands, line, label, lines, points), height=270)
+
+
+_ENDS = (("low", "from", "Q"), ("high", "to", "Q"))
+
+
+def _chart(rows: Rows, *, filters: str | None = None) -> alt.Chart:
+    chart = alt.Chart(alt.InlineData(values=list(rows)))
+    return chart.transform_filter(filters) if filters else chart
+
+
+def _x(field: str, title: str, form: str = "f") -> alt.X:
+    return alt.X(f"{field}:Q", title=title, scale=_SCALE, axis=_axis(form))
+
+
+def _axis(form: str, *, grid: bool = True) -> alt.Axis:
+    return alt.Axis(
+        format=form,
+        grid=grid,
+        tickCount=5,
+        labelFlush=False,
+        labelOverlap="greedy",
+        labelSeparation=8,
+    )
+
+
+def _by_model(
+    models: Sequence[str], legend: alt.Legend | None = _LEGEND
+) -> dict[str, Any]:
+    domain = list(models)
+    return {
+        "color": alt.Color(
+            "model:N",
+            scale=alt.Scale(domain=domain, range=colours(len(domain))),
+            legend=legend,
+        ),
+        "shape": alt.Shape(
+            "model:N",
+            scale=alt.Scale(domain=domain, range=shapes(len(domain))),
+            legend=legend,
+        ),
+    }
+
+
+def _tooltip(fields: Sequence[tuple[str, str, str]]) -> list[alt.Tooltip]:
+    return [
+        alt.Tooltip(f"{name}:{kind}", title=title, format=_number_format(name, kind))
+        for name, title, kind in fields
+    ]
+
+
+def _number_format(name: str, kind: str) -> Any:
+    if kind != "Q":
+        return alt.Undefined
+    return ",d" if name in ("n", "layer") else ".4f"
+
+
+def _finish(chart: Any, *, height: int) -> dict[str, Any]:
+    styled = chart.properties(
+        width="container",
+        height=height,
+        background="transparent",
+        autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
+    ).configure(
+        font="system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif",
+        view=alt.ViewConfig(stroke=None),
+        axis=alt.AxisConfig(
+            labelColor="@muted",
+            titleColor="@ink",
+            titleFontWeight=500,
+            titleFontSize=12,
+            titlePadding=10,
+            labelFontSize=12,
+            domainColor="@muted",
+            tickColor="@muted",
+            gridColor="@grid",
+        ),
+        legend=alt.LegendConfig(
+            labelColor="@ink", labelFontSize=12, symbolSize=90, symbolOpacity=1
+        ),
+    )
+    return styled.to_dict()

@@ -1,0 +1,88 @@
+"""Figures of what is inside the models: gaps, and curves over layers."""
+
+from concord.report.figure import (
+    Figure,
+    basis_of,
+    curve_panel,
+    interval_panel,
+    legend_of,
+    slug,
+)
+from concord.report.findings import Findings
+
+
+def representation_figures(findings: Findings) -> list[Figure]:
+    """The gap per data set, and its curves over layers."""
+    figures = [_gaps(findings), _gap_curves(findings)]
+    return [figure for figure in figures if figure is not None]
+
+
+def other_curves(findings: Findings) -> list[Figure]:
+    """Layer curves of measures that are not gaps, one figure each."""
+    keys = [k for k in findings.curve_keys() if not k.startswith("representation.")]
+    figures = []
+    for key in keys:
+        title = str(findings.measure(key).get("title") or key)
+        panel = curve_panel(findings, key, title, axis=title)
+        if panel:
+            figures.append(
+                Figure(
+                    slug(key),
+                    f"{title}, layer by layer",
+                    "Lines are models, bands their intervals for all layers at once.",
+                    basis_of(findings, key),
+                    (panel,),
+                    legend_of(findings.models, has_lines=True),
+                )
+            )
+    return figures
+
+
+def _gaps(findings: Findings) -> Figure | None:
+    panels = [
+        interval_panel(
+            findings,
+            f"representation.{dataset}.gap",
+            dataset,
+            axis="gap (difference of cosines)",
+            ticks=f"representation.{dataset}.lexical_gap",
+        )
+        for dataset in findings.datasets()
+    ]
+    found = tuple(panel for panel in panels if panel)
+    if not found:
+        return None
+    return Figure(
+        "gap",
+        "Do paraphrases lie closer together than other sentences?",
+        "Right: paraphrases are closer to each other than to sentences of another "
+        "meaning. The dotted line is the base. A grey bar is the lexical gap, what the "
+        "last tokens alone would give: only what lies right of it is the model's own.",
+        basis_of(findings, *(f"representation.{d}.gap" for d in findings.datasets())),
+        found,
+    )
+
+
+def _gap_curves(findings: Findings) -> Figure | None:
+    panels = [
+        curve_panel(
+            findings,
+            f"representation.{dataset}.gap",
+            dataset,
+            axis="gap (difference of cosines)",
+        )
+        for dataset in findings.datasets()
+    ]
+    found = tuple(panel for panel in panels if panel)
+    if not found:
+        return None
+    return Figure(
+        "gap-by-layer",
+        "Where in the model does the gap arise?",
+        "Layer 0 is the embedding, the last point the state that predicts the next "
+        "token. Bands hold for all layers at once. The dashed line is the lexical gap: "
+        "a curve that starts there starts from shared last tokens.",
+        basis_of(findings, *(f"representation.{d}.gap" for d in findings.datasets())),
+        found,
+        legend_of(findings.models, has_lines=True),
+    )

@@ -1,0 +1,149 @@
+"""A table, and how it is written as CSV, Markdown and LaTeX.
+
+CSV holds numbers as they are, one number per cell; Markdown and LaTeX hold them as a
+paper prints them, with the interval. A cell without a number is empty in CSV and a dash
+elsewhere.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from concord.results import write_text
+
+_TEX = {
+    "\\": r"\textbackslash{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "–": "--",
+    "\N{MINUS SIGN}": "$-$",
+}
+_MARKDOWN = {sign: f"\\{sign}" for sign in "\\|`*_[]#"} | {
+    "<": "&lt;",
+    ">": "&gt;",
+    "&": "&amp;",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One quantity of a table."""
+
+    title: str
+    show: Callable[[Mapping[str, Any]], str] | None = None
+    """How a cell's entry is printed; None: the cell is text or a count."""
+    parts: tuple[str, ...] = ("value",)
+    """Fields of the entry that CSV gets, a column each."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table before it is written: entries of the summary in rows and columns."""
+
+    name: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+    def printed(self) -> list[list[str]]:
+        """The body as a reader sees it."""
+        return [
+            [
+                _printed(column, cell)
+                for column, cell in zip(self.columns, row, strict=True)
+            ]
+            for row in self.rows
+        ]
+
+
+def write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:
+    """Every table three times: ``.csv``, ``.md`` and ``.tex``."""
+    paths = []
+    for table in tables:
+        for suffix, text in (
+            ("csv", as_csv(table)),
+            ("md", as_markdown(table)),
+            ("tex", as_latex(table)),
+        ):
+            path = folder / f"{table.name}.{suffix}"
+            write_text(path, text)
+            paths.append(path)
+    return paths
+
+
+def as_csv(table: Table) -> str:
+    """Plain numbers, a column each for value and ends of the interval."""
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(name for column in table.columns for name in _csv_names(column))
+    for row in table.rows:
+        writer.writerow(
+            cell
+            for column, entry in zip(table.columns, row, strict=True)
+            for cell in _csv_cells(column, entry)
+        )
+    return lines.getvalue()
+
+
+def as_markdown(table: Table) -> str:
+    """A pipe table, caption below."""
+    head = [_escaped(column.title, _MARKDOWN) for column in table.columns]
+    rule = ["---:" if column.show else "---" for column in table.columns]
+    body = [[_escaped(cell, _MARKDOWN) for cell in row] for row in table.printed()]
+    lines = [f"| {' | '.join(cells)} |" for cells in (head, rule, *body)]
+    return "\n".join([*lines, "", _escaped(table.caption, _MARKDOWN), ""])
+
+
+def as_latex(table: Table) -> str:
+    """A ``table`` with ``booktabs`` rules."""
+    head = [_escaped(column.title, _TEX) for column in table.columns]
+    body = [[_escaped(cell, _TEX) for cell in row] for row in table.printed()]
+    align = "".join("r" if column.show else "l" for column in table.columns)
+    rows = [f"{' & '.join(row)} \\\\" for row in body]
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            f"\\caption{{{_escaped(table.caption, _TEX)}}}",
+            f"\\begin{{tabular}}{{{align}}}",
+            r"\toprule",
+            f"{' & '.join(head)} \\\\",
+            r"\midrule",
+            *rows,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def _printed(column: Column, cell: Any) -> str:
+    return column.show(cell) if column.show else str(cell)
+
+
+def _csv_names(column: Column) -> list[str]:
+    if not column.show:
+        return [column.title]
+    return [
+        column.title if part == "value" else f"{column.title} {part}"
+        for part in column.parts
+    ]
+
+
+def _csv_cells(column: Column, entry: Any) -> list[Any]:
+    if not column.show:
+        return [entry]
+    cells = [entry.get(part) for part in column.parts]
+    return ["" if cell is None else cell for cell in cells]
+
+
+def _escaped(text: str, signs: Mapping[str, str]) -> str:
+    line = " ".join(text.split())
+    return "".join(signs.get(sign, sign) for sign in line)

@@ -1,0 +1,218 @@
+"""Which tables a run has: the study's Tables 1 and 2, and the tool's own."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from concord.report import formats
+from concord.report.findings import Findings
+from concord.report.table import Column, Table
+
+_WIDER = Column(
+    "relations drawn too",
+    lambda entry: (
+        formats.interval(
+            {"low": entry.get("relations_low"), "high": entry.get("relations_high")}
+        )
+        or formats.NOTHING
+    ),
+    ("relations_low", "relations_high"),
+)
+"""The interval that asks whether a number would hold for other relations."""
+
+
+def all_tables(
+    findings: Findings, published: Mapping[tuple[str, str], float]
+) -> list[Table]:
+    """Every table but the flips; those without a column of numbers are left out."""
+    tables = [
+        table1(findings, published),
+        table2(findings, published),
+        scorecard(findings),
+        differences(findings),
+        predictions(findings),
+        representation(findings),
+        relations(findings),
+        measures(findings),
+    ]
+    return [table for table in tables if len(table.columns) > 1 and table.rows]
+
+
+def table1(findings: Findings, published: Mapping[tuple[str, str], float]) -> Table:
+    """The study's Table 1: the gap, a row per model, a column per data set."""
+    keys = [f"representation.{dataset}.gap" for dataset in findings.datasets()]
+    titles = dict(zip(keys, findings.datasets(), strict=True))
+    caption = (
+        "Gap between the mean cosine of paraphrases and that of non-paraphrases "
+        "(last token, last layer, mean over contexts)."
+    )
+    return _by_model("table1", caption, findings, titles, published)
+
+
+def table2(findings: Findings, published: Mapping[tuple[str, str], float]) -> Table:
+    """The study's Table 2, as far as measured; shares instead of percent."""
+    titles = {
+        "choices.mmlu.accuracy": "MMLU accuracy",
+        "choices.mmlu.spread": "MMLU spread",
+        "facts.accuracy": "ParaRel accuracy",
+        "facts.agreement": "ParaRel agreement",
+    }
+    measured = {k: title for k, title in titles.items() if findings.has_values(k)}
+    caption = "Accuracy and agreement of predictions (mean over contexts)."
+    return _by_model("table2", caption, findings, measured, published)
+
+
+def scorecard(findings: Findings) -> Table:
+    """The headline measures, a row per model."""
+    titles = {m["key"]: headline_title(m) for m in findings.headlines()}
+    return _by_model("scorecard", "Headline measures.", findings, titles, {})
+
+
+def headline_title(measure: Mapping[str, Any]) -> str:
+    """A measure's title, with the data set where that tells two apart."""
+    title = str(measure.get("title") or measure["key"])
+    is_distance = measure["key"].startswith("representation.")
+    dataset = str(measure.get("dataset") or "")
+    return f"{title}, {dataset}" if is_distance and dataset not in title else title
+
+
+def predictions(findings: Findings) -> Table:
+    """Every measure of predictions under the study's prompts, a row per model."""
+    titles = {
+        measure["key"]: str(measure.get("title") or measure["key"])
+        for measure in findings.measures
+        if measure["key"].startswith("facts.")
+        and "@" not in measure["key"]
+        and findings.has_values(measure["key"])
+    }
+    caption = "Predictions under reworded questions."
+    return _by_model("predictions", caption, findings, titles, {})
+
+
+def representation(findings: Findings) -> Table:
+    """Gap, AUC, centred and lexical gap, a row per data set and model."""
+    names = {
+        "gap": "gap",
+        "lexical_gap": "lexical gap",
+        "auc": "AUC",
+        "centred_gap": "centred gap",
+    }
+    rows = [
+        (
+            dataset,
+            model,
+            *(findings.value(f"representation.{dataset}.{n}", model) for n in names),
+            findings.difference(f"representation.{dataset}.gap", model),
+        )
+        for dataset in findings.datasets()
+        for model in findings.models
+    ]
+    columns = (
+        Column("data set"),
+        Column("model"),
+        *(
+            Column(title, formats.with_interval, ("value", "low", "high"))
+            for title in names.values()
+        ),
+        Column("gap, tuned - base", formats.change, ("value", "low", "high")),
+    )
+    caption = "Distances of paraphrases and other sentences inside the models."
+    return Table("representation", caption, columns, tuple(rows))
+
+
+def differences(findings: Findings) -> Table:
+    """Tuned minus base for every measure and tuned model."""
+    number = Column("difference", formats.change, ("value", "low", "high"))
+    adjusted = Column("adjusted p", lambda e: formats.probability(e.get("p_adjusted")))
+    rows = [
+        (
+            measure["key"],
+            entry["model"],
+            entry,
+            entry,
+            {**entry, "value": entry.get("p_adjusted")},
+            entry.get("verdict") or entry.get("reason") or "",
+            formats.counts(entry.get("n")),
+        )
+        for measure in findings.measures
+        for entry in measure.get("differences", [])
+    ]
+    columns = (Column("measure"), Column("model"), number, _WIDER, adjusted)
+    columns += (Column("verdict"), Column("n"))
+    caption = f"Tuned minus base ({findings.base}), paired."
+    return Table("differences", caption, columns, tuple(rows))
+
+
+def measures(findings: Findings) -> Table:
+    """Every measure's value for every model."""
+    number = Column("value", formats.with_interval, ("value", "low", "high"))
+    rows = [
+        (
+            measure["key"],
+            entry["model"],
+            entry,
+            entry,
+            formats.counts(entry.get("n")),
+            entry.get("reason") or "",
+        )
+        for measure in findings.measures
+        for entry in measure.get("values", [])
+    ]
+    columns = (Column("measure"), Column("model"), number, _WIDER)
+    columns += (Column("n"), Column("reason"))
+    return Table("measures", "All measures.", columns, tuple(rows))
+
+
+def relations(findings: Findings) -> Table:
+    """Agreement per relation, a column per model, by the base's agreement."""
+    entries = {
+        (entry["relation"], entry["model"]): entry
+        for entry in findings.content.get("by_relation", [])
+        if entry["key"] == "facts.agreement"
+    }
+    names = sorted({relation for relation, _ in entries})
+    sizes = {name: _facts_of(entries, name) for name in names}
+    models = tuple(
+        Column(model, lambda entry: formats.number(entry.get("value")))
+        for model in findings.models
+    )
+    rows = tuple(
+        (name, sizes[name], *(entries.get((name, m), {}) for m in findings.models))
+        for name in names
+    )
+    columns = (Column("relation"), Column("facts"), *models)
+    return Table("relations", "Agreement per relation.", columns, rows)
+
+
+def _by_model(
+    name: str,
+    caption: str,
+    findings: Findings,
+    titles: Mapping[str, str],
+    published: Mapping[tuple[str, str], float],
+) -> Table:
+    columns = [Column("model")]
+    keys: list[tuple[str, bool]] = []
+    for key, title in titles.items():
+        columns.append(Column(title, formats.with_interval, ("value", "low", "high")))
+        keys.append((key, False))
+        if any((model, key) in published for model in findings.models):
+            columns.append(Column(f"{title}, printed", formats.with_interval))
+            keys.append((key, True))
+    rows = []
+    for model in findings.models:
+        cells = [
+            {"value": published.get((model, key))}
+            if is_printed
+            else findings.value(key, model)
+            for key, is_printed in keys
+        ]
+        rows.append((model, *cells))
+    return Table(name, caption, tuple(columns), tuple(rows))
+
+
+def _facts_of(entries: Mapping[tuple[str, str], Mapping[str, Any]], name: str) -> Any:
+    sizes = [
+        entry.get("n") for (relation, _), entry in entries.items() if relation == name
+    ]
+    known = [size for size in sizes if size is not None]
+    return max(known) if known else ""

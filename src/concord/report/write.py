@@ -1,0 +1,80 @@
+"""From a finished run to its tables, figures and page."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from concord.report.figure import write_figures
+from concord.report.findings import read_findings
+from concord.report.flip_list import FlipsInPage
+from concord.report.flips import (
+    count_flips,
+    first_wordings,
+    flip_totals,
+    flips_for_page,
+    write_flips,
+)
+from concord.report.html import PAGE_LIMIT, Page, render
+from concord.report.prediction_figures import prediction_figures
+from concord.report.prompts import read_prompt_pairs
+from concord.report.published import ATTRIBUTION, published_numbers
+from concord.report.representation_figures import other_curves, representation_figures
+from concord.report.table import write_tables
+from concord.report.tables import all_tables
+from concord.results import Run, write_text
+
+_RESERVE = 20_000
+
+
+def write_report(run: Run, *, progress: Callable[[str], None] | None = None) -> Path:
+    """Write ``tables/``, ``figures/`` and ``report.html`` of a run.
+
+    Everything is drawn from rows, ``summary.json``, ``run.json`` and ``audit.json``; no
+    model is loaded. The same run gives the same bytes.
+
+    Args:
+        run: A run with a summary.
+        progress: Told the name of each step as it begins.
+
+    Returns:
+        The page.
+
+    Raises:
+        ResultsError: The run has no summary, or a file cannot be read or written.
+    """
+    tell = progress or (lambda step: None)
+    findings, info, study = read_findings(run), run.info, run.study
+    published = published_numbers(study)
+    wordings = first_wordings(run, findings)
+    tell("tables")
+    tables = all_tables(findings, published)
+    write_tables(tables, run.path / "tables")
+    tell("flips")
+    write_flips(run, findings, run.path / "tables" / "flips.csv")
+    flip_counts = count_flips(run, findings)
+    tell("figures")
+    page = Page(
+        findings=findings,
+        info=info,
+        study=study,
+        pairs=read_prompt_pairs(run),
+        predictions=prediction_figures(findings, wordings),
+        representations=representation_figures(findings),
+        others=other_curves(findings),
+        tables={table.name: table for table in tables},
+        wordings=wordings,
+        flip_totals=flip_totals(flip_counts),
+        attribution=ATTRIBUTION if published else "",
+    )
+    write_figures(page.figures, run.path / "figures")
+    tell("page")
+    return _write_page(run, page, sum(row["flips"] for row in flip_counts))
+
+
+def _write_page(run: Run, page: Page, flip_count: int) -> Path:
+    """Fill what the rest of the page leaves of its size with flips."""
+    bare = len(render(page, FlipsInPage("null", 0, 0)).encode())
+    room = max(0, PAGE_LIMIT - _RESERVE - bare)
+    flips = flips_for_page(run, page.findings, total=flip_count, budget=room)
+    path = run.path / "report.html"
+    write_text(path, render(page, flips))
+    return path

@@ -1,0 +1,85 @@
+"""Figures hold the summary's numbers and leave out what was not measured."""
+
+from finished_run import finished_run
+
+from concord.report.findings import Findings, read_findings
+from concord.report.palette import THEMES, colours, dashes, shapes
+from concord.report.prediction_figures import prediction_figures, relation_order
+from concord.report.representation_figures import representation_figures
+from concord.results import Run
+
+
+def test_each_question_has_its_figure(drawn: Run):
+    findings = read_findings(drawn)
+    names = [figure.name for figure in prediction_figures(findings, {})]
+    assert names == [
+        "agreement-against-accuracy",
+        "collapse",
+        "agreement-differences",
+        "agreement-by-relation",
+    ]
+    gap, curves = representation_figures(findings)
+    assert [panel.title for panel in gap.panels] == ["mrpc", "tapaco", "pararel"]
+    assert len(curves.panels) == 3
+
+
+def test_every_figure_says_how_to_read_it_and_n(drawn: Run):
+    findings = read_findings(drawn)
+    for figure in prediction_figures(findings, {}) + representation_figures(findings):
+        assert figure.title and figure.reading.endswith(".")
+        assert "95 %" in figure.basis or "relations" in figure.basis
+
+
+def test_every_panel_is_an_svg_file_in_plain_colours(drawn: Run):
+    files = list((drawn.path / "figures").glob("*.svg"))
+    assert len(files) == 12
+    for file in files:
+        text = file.read_text(encoding="utf-8")
+        assert text.startswith("<svg") and "@ink" not in text and "NaN" not in text
+
+
+def test_a_summary_without_numbers_has_no_figures():
+    empty = Findings({"base": "b", "tuned": ["t"], "measures": []})
+    assert prediction_figures(empty, {}) == [] and representation_figures(empty) == []
+
+
+def test_a_model_without_predictions_is_left_out_of_the_scatter(tmp_path):
+    run = finished_run(tmp_path / "run", facts=6, without=[("facts", "tuned-1")])
+    figure = prediction_figures(read_findings(run), {})[0]
+    (rows,) = figure.panels[0].specification["datasets"].values()
+    assert [row["model"] for row in rows] == ["base", "tuned-2"]
+
+
+def test_relations_are_ordered_by_the_base(drawn: Run):
+    findings = read_findings(drawn)
+    base = {
+        entry["relation"]: entry["value"]
+        for entry in findings.content["by_relation"]
+        if entry["key"] == "facts.agreement" and entry["model"] == "base"
+    }
+    order = relation_order(findings)
+    assert [base[name] for name in order] == sorted(base.values())
+
+
+def test_no_two_of_thirty_tuned_models_look_alike():
+    count = 31
+    assert len(set(zip(colours(count), shapes(count), strict=True))) == count
+    looks = [(c, tuple(d)) for c, d in zip(colours(count), dashes(count), strict=True)]
+    assert len(set(looks)) == count
+
+
+def test_colours_stand_out_from_their_background():
+    # WCAG: contrast of graphical objects is at least 3
+    for theme in THEMES.values():
+        paper = _luminance(theme["@paper"])
+        for token in ("@ink", "@muted", *(f"@c{i}" for i in range(6))):
+            light, dark = sorted((_luminance(theme[token]), paper), reverse=True)
+            assert (light + 0.05) / (dark + 0.05) >= 3, token
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [
+        p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts
+    ]
+    return sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))

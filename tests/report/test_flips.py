@@ -1,0 +1,141 @@
+"""Flips against a count made in plain Python, kind by kind."""
+
+import csv
+import json
+from collections import Counter, defaultdict
+
+import pytest
+from synthetic_run import write_synthetic_run
+
+from concord.report.findings import Findings
+from concord.report.flips import (
+    count_flips,
+    first_wordings,
+    flip_totals,
+    flips_for_page,
+    write_flips,
+)
+from concord.results import Run, read_rows
+
+FINDINGS = Findings({"base": "base", "tuned": ["tuned-1", "tuned-2"], "noise": {}})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("flips") / "run"
+    return write_synthetic_run(folder, relations=2, facts=12, analyses=("facts",))
+
+
+def _answers(run: Run, model: str, contexts: str) -> dict:
+    table = read_rows(run, "facts", model)
+    assert table is not None
+    answers = defaultdict(dict)
+    for row in table.to_pylist():
+        if row["contexts"] == contexts:
+            key = (row["context"], row["relation"], row["fact"])
+            answers[key][row["template"]] = row["prediction_index"]
+    return answers
+
+
+def _expected_kinds(run: Run, model: str) -> Counter:
+    base, tuned = _answers(run, "base", "study"), _answers(run, model, "study")
+    kinds = Counter()
+    for key, before in base.items():
+        after = tuned[key]
+        if before != after:
+            agreed = len(set(before.values())) == 1
+            agrees = len(set(after.values())) == 1
+            kinds[
+                {
+                    (False, True): "to_agree",
+                    (True, False): "to_disagree",
+                    (True, True): "new_answer",
+                    (False, False): "other",
+                }[agreed, agrees]
+            ] += 1
+    return kinds
+
+
+def test_kinds_are_those_counted_by_hand(run: Run):
+    totals = flip_totals(count_flips(run, FINDINGS))
+    for model in ("tuned-1", "tuned-2"):
+        assert Counter(totals[model]) == _expected_kinds(run, model)
+        assert sum(totals[model].values()) > 20
+
+
+def test_the_file_has_every_changed_wording(run: Run, tmp_path):
+    write_flips(run, FINDINGS, tmp_path / "flips.csv")
+    with (tmp_path / "flips.csv").open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    base = _answers(run, "base", "study")
+    expected = 0
+    for model in ("tuned-1", "tuned-2"):
+        for contexts in ("study", "same"):
+            for key, after in _answers(run, model, contexts).items():
+                expected += sum(base[key][t] != after[t] for t in after)
+    assert len(rows) == expected
+    assert all(row["base_prediction"] != row["tuned_prediction"] for row in rows)
+
+
+def _total(run: Run) -> int:
+    return sum(row["flips"] for row in count_flips(run, FINDINGS))
+
+
+def test_the_page_gets_all_flips_when_they_fit(run: Run):
+    total = _total(run)
+    flips = flips_for_page(run, FINDINGS, total=total, budget=10_000_000)
+    content = json.loads(flips.json)
+    assert flips.shown == flips.total == total == len(content["flips"])
+    assert content["sets"] == ["study", "same"]
+
+
+def test_a_page_s_flip_says_what_the_rows_say(run: Run):
+    flips = flips_for_page(run, FINDINGS, total=_total(run), budget=10_000_000)
+    content = json.loads(flips.json)
+    words = content["words"]
+    flip = content["flips"][0]
+    fact = content["facts"][flip[0]]
+    model, contexts = content["models"][flip[1]], content["sets"][flip[2]]
+    table = read_rows(run, "facts", model)
+    assert table is not None
+    found = {
+        row["template"]: row
+        for row in table.to_pylist()
+        if (row["relation"], row["subject"]) == (words[fact[0]], words[fact[1]])
+        and (row["contexts"], row["context"]) == (contexts, flip[3])
+    }
+    for at in range(8, len(flip), 4):
+        template, prediction, _, margin = flip[at : at + 4]
+        assert words[prediction] == found[template]["prediction"]
+        assert margin == round(100 * found[template]["margin"])
+
+
+@pytest.mark.parametrize("budget", [0, 3_000, 20_000])
+def test_the_page_s_list_keeps_to_its_budget(run: Run, budget: int):
+    flips = flips_for_page(run, FINDINGS, total=_total(run), budget=budget)
+    assert flips.shown < flips.total
+    assert len(flips.json.encode()) <= budget + 200  # names around empty lists
+    facts = {flip[0] for flip in json.loads(flips.json)["flips"]}
+    assert facts == set(range(len(json.loads(flips.json)["facts"])))
+
+
+def test_flips_inside_the_noise_floor_are_marked(run: Run):
+    wide = {name: {"delta": 1e9} for name in ("tuned-1", "tuned-2")}
+    findings = Findings({**FINDINGS.content, "noise": wide})
+    counted = count_flips(run, findings)
+    assert all(row["within_noise"] == row["flips"] for row in counted)
+    assert all(row["within_noise"] == 0 for row in count_flips(run, FINDINGS))
+
+
+def test_first_wordings_show_the_slot(run: Run):
+    assert first_wordings(run, FINDINGS)["P100"] == "[X] wording 0 is"
+
+
+def test_without_predictions_of_the_base_there_are_no_flips(tmp_path):
+    run = write_synthetic_run(
+        tmp_path / "run", facts=4, analyses=("facts",), without=[("facts", "base")]
+    )
+    assert count_flips(run, FINDINGS) == []
+    assert flips_for_page(run, FINDINGS, total=0, budget=1000).json == "null"
+    write_flips(run, FINDINGS, tmp_path / "flips.csv")
+    assert len((tmp_path / "flips.csv").read_text().splitlines()) == 1
