@@ -1,0 +1,278 @@
+"""Does rewording a question change the answer?
+
+Every fact's subject is put into all templates of its relation; the prediction is the
+candidate object with the highest log-probability. Agreement is the share of a fact's
+template pairs with equal predictions (`concord.metrics.agreement`), accuracy the share
+of templates whose prediction is the object.
+
+It cannot show that an answer is known: a model that always gives one answer agrees with
+itself everywhere. Read agreement with accuracy and with the share of the top answer.
+
+Source: Fierro et al. (2024), section 3, Tables 2 and 5; Elazar et al. (2021).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import numpy as np
+import pyarrow as pa
+
+from concord.analyses.part import Part, Task
+from concord.data.records import Fact, FactData, Relation, Template
+from concord.errors import DataError, ModelError
+from concord.models.contexts import Context, contexts_of
+from concord.models.encoder import EncodedPrompt, Encoder
+from concord.models.load import LoadedModel
+from concord.models.prompts import encode_in_context, encoder_of, in_context
+from concord.models.tokens import (
+    CandidateSets,
+    candidate_sets,
+    decoder_start_ids,
+    empty_prompt_ids,
+)
+from concord.scoring.batching import TokenBudget, on_grid
+from concord.scoring.engine import ScoringModel, budget_of, score_prompts
+from concord.scoring.records import PromptScores, ScoringConfig
+from concord.scoring.trie import CandidateTrie, build_trie
+
+PART_PROMPTS = 2048
+"""Prompts scored together and lost together in a kill."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One prompt: a fact in one of its templates."""
+
+    relation: Relation
+    fact: Fact
+    template: Template
+    text: str
+    """The filled template, without its context."""
+
+
+def run(task: Task) -> Iterator[Part]:
+    """One part for each block of prompts in each context."""
+    assert task.data.facts is not None
+    questions = questions_of(task.data.facts)
+    starts = range(0, len(questions), PART_PROMPTS)
+    budget: TokenBudget | None = None
+    for context in fact_contexts(task):
+        names = {
+            f"{context.contexts}-{context.index}-{number:05d}": start
+            for number, start in enumerate(starts)
+        }
+        missing = {n: start for n, start in names.items() if n not in task.finished}
+        if not missing:
+            task.advance(len(questions))
+            continue
+        prepared = prepare(task, context, questions)
+        config = scoring_config(task, prepared)
+        budget = budget or budget_of(scoring_model(task.model), config)
+        for name, start in names.items():
+            block = slice(start, start + PART_PROMPTS)
+            if name in missing:
+                scores, _ = score_prompts(
+                    scoring_model(task.model),
+                    [prompt.ids for prompt in prepared.prompts[block]],
+                    prepared.tries,
+                    prepared.trie_index[block],
+                    config=config,
+                    budget=budget,
+                    progress=task.advance,
+                )
+                yield Part(name, _rows(task, prepared, block, scores))
+            else:
+                task.advance(len(questions[block]))
+
+
+def fact_contexts(task: Task) -> tuple[Context, ...]:
+    """The contexts of a model's facts."""
+    return contexts_of(
+        task.model.entry,
+        task.model.tokenizer,
+        kind=task.model.kind,
+        task="facts",
+        names=task.study.contexts,
+        base_entry=task.study.base,
+    )
+
+
+def questions_of(data: FactData) -> list[Question]:
+    """All prompts, by relation, fact and template."""
+    return [
+        Question(relation, fact, template, text)
+        for relation in data.relations
+        for fact in relation.facts
+        for template, text in relation.prompts_of(fact)
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """All prompts of a context, encoded, each with the trie of its candidates."""
+
+    context: Context
+    questions: Sequence[Question]
+    prompts: list[EncodedPrompt]
+    tries: list[CandidateTrie]
+    trie_index: list[int]
+
+
+def prepare(task: Task, context: Context, questions: Sequence[Question]) -> Prepared:
+    """Encode prompts and candidates of a context.
+
+    Raises:
+        ModelError: Special tokens are missing or doubled, a prompt is longer than the
+            model takes, or its ids change when a candidate follows.
+        DataError: A candidate has no token.
+    """
+    model = task.model
+    encoder = replace(
+        encoder_of(model.entry, model.tokenizer, model.network.config),
+        candidate_end=task.study.facts.candidate_end,
+    )
+    texts = [question.text for question in questions]
+    prompts = encode_in_context(encoder, context, texts, label=model.label)
+    tries: list[CandidateTrie] = []
+    trie_index: list[int] = []
+    for relation, group in groupby(
+        range(len(questions)), key=lambda index: questions[index].relation.id
+    ):
+        places = list(group)
+        candidates = questions[places[0]].relation.candidates
+        sets = _candidates(
+            in_context(encoder, context),
+            [prompts[place].text for place in places],
+            candidates,
+            _one_of_each_template([questions[place] for place in places]),
+            f"{model.label}: relation {relation}",
+        )
+        trie_index += [len(tries) + index for index in sets.set_index]
+        tries += [build_trie(ids, texts=candidates) for ids in sets.sets]
+    return Prepared(context, questions, prompts, tries, trie_index)
+
+
+def _candidates(
+    encoder: Encoder,
+    prompts: Sequence[str],
+    candidates: Sequence[str],
+    sample: Sequence[int],
+    where: str,
+) -> CandidateSets:
+    try:
+        return candidate_sets(encoder, prompts, candidates, sample=sample)
+    except (ModelError, DataError) as error:
+        raise type(error)(f"{where}: {error}") from error
+
+
+def _one_of_each_template(questions: Sequence[Question]) -> list[int]:
+    first: dict[int, int] = {}
+    for place, question in enumerate(questions):
+        first.setdefault(question.template.index, place)
+    return list(first.values())
+
+
+def scoring_config(task: Task, prepared: Prepared) -> ScoringConfig:
+    """How the study wants candidates scored."""
+    facts, rows = task.study.facts, task.study.batch_size
+    longest = max(len(prompt.ids) for prompt in prepared.prompts)
+    return ScoringConfig(
+        mode=facts.scoring,
+        normalisation=facts.normalisation,
+        candidate_end=facts.candidate_end,
+        head_dtype=facts.head_dtype,
+        token_budget=None if rows == "auto" else rows * on_grid(longest),
+    )
+
+
+def scoring_model(model: LoadedModel) -> ScoringModel:
+    """What scoring needs of a loaded model."""
+    config = model.network.config
+    encoder = encoder_of(model.entry, model.tokenizer, config)
+    start = (
+        decoder_start_ids(encoder, config.decoder_start_token_id)
+        if model.is_encoder_decoder
+        else ()
+    )
+    return ScoringModel(
+        network=model.network,
+        architecture=model.architecture,
+        device=model.device,
+        max_length=model.max_length,
+        decoder_start=start,
+        empty_prompt=empty_prompt_ids(encoder),
+    )
+
+
+def _rows(
+    task: Task, prepared: Prepared, block: slice, scores: PromptScores
+) -> pa.Table:
+    """One row for each prompt of a block."""
+    questions = prepared.questions[block]
+    tries = [prepared.tries[index] for index in prepared.trie_index[block]]
+    shadowing = {id(trie): set(sum(trie.shadowing, ())) for trie in prepared.tries}
+    predictions = scores.prediction.tolist()
+    runners_up = scores.runner_up.tolist()
+    named = [
+        question.relation.candidates[index]
+        for question, index in zip(questions, predictions, strict=True)
+    ]
+    context = prepared.context
+    free = task.model.tokenizer.convert_ids_to_tokens(scores.free_prediction.tolist())
+    return pa.table(
+        {
+            "contexts": _repeated(context.contexts, len(questions)),
+            "context": pa.array([context.index] * len(questions), pa.int8()),
+            "relation": _strings(q.relation.id for q in questions),
+            "fact": _strings(q.fact.id for q in questions),
+            "subject": _strings(q.fact.subject for q in questions),
+            "object": _strings(q.fact.object for q in questions),
+            "template": pa.array([q.template.index for q in questions], pa.int16()),
+            "prompt": pa.array([p.text for p in prepared.prompts[block]], pa.string()),
+            "prediction": _strings(named),
+            "prediction_index": pa.array(predictions, pa.int32()),
+            "score": _floats(scores.score),
+            "runner_up": _strings(
+                q.relation.candidates[index] if index >= 0 else None
+                for q, index in zip(questions, runners_up, strict=True)
+            ),
+            "margin": _floats(scores.margin),
+            "margin_is_exact": pa.array(scores.margin_is_exact),
+            "is_tie": pa.array(scores.is_tie),
+            "is_correct": pa.array(
+                [n in q.fact.objects for n, q in zip(named, questions, strict=True)]
+            ),
+            "is_trivial": pa.array([q.fact.is_trivial for q in questions]),
+            "is_shadowing": pa.array(
+                [
+                    index in shadowing[id(trie)]
+                    for index, trie in zip(predictions, tries, strict=True)
+                ]
+            ),
+            "free_prediction": _strings(free),
+            "free_log_probability": _floats(scores.free_log_probability),
+            "candidate_count": pa.array([t.candidate_count for t in tries], pa.int32()),
+        }
+        | _score_vectors(scores)
+    )
+
+
+def _score_vectors(scores: PromptScores) -> dict[str, pa.Array]:
+    """The score of every candidate, in mode ``full``."""
+    if scores.vectors is None:
+        return {}
+    return {"scores": pa.array(scores.vectors, pa.list_(pa.float32()))}
+
+
+def _strings(values: Iterable[str | None]) -> pa.Array:
+    return pa.array(list(values), pa.string())
+
+
+def _repeated(value: str, count: int) -> pa.Array:
+    return _strings([value] * count)
+
+
+def _floats(values: np.ndarray) -> pa.Array:
+    """Float32, NaN as null: not measured."""
+    return pa.array(np.asarray(values, np.float32), from_pandas=True)

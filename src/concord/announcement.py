@@ -1,0 +1,69 @@
+"""What is said before any model is loaded: workload, data, first prompts."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from concord.plan import Plan
+
+SHOWN_TOKENS = 40
+
+
+def announcement(plan: Plan) -> Iterator[RenderableType]:
+    """Workload, notes on the data, and the prompt audit."""
+    yield _workload(plan)
+    for name, described in plan.data.describe().items():
+        counts = ", ".join(f"{v:,} {k}" for k, v in described["counts"].items() if v)
+        yield Text(f"{name}: {counts}")
+        yield from (Text(f"  {note}", style="dim") for note in described["notes"])
+    yield _audit(plan)
+
+
+def _workload(plan: Plan) -> Table:
+    table = Table(title="What will be measured", title_justify="left")
+    for name in ("model", "analysis"):
+        table.add_column(name)
+    for name in ("contexts", "prompts", "tokens (est.)"):
+        table.add_column(name, justify="right")
+    for row in plan.workload:
+        numbers = (f"{row[name]:,}" for name in ("contexts", "prompts", "tokens"))
+        table.add_row(Text(row["model"]), row["analysis"], *numbers)
+    return table
+
+
+def _audit(plan: Plan) -> Table:
+    """First prompt of every context; tuned models with equal prompts share a row."""
+    table = Table(
+        title="First prompts: base and tuned side by side",
+        title_justify="left",
+        show_lines=True,
+    )
+    for name in ("context", "base", "tuned", "ids"):
+        table.add_column(name, overflow="fold")
+    shared: dict[tuple[Any, ...], list[str]] = {}
+    for row in plan.audit:
+        where = f"{row['analysis']} {row['contexts']} {row['context']}"
+        key = (where, *_sides(row), row["same_ids"])
+        shared.setdefault(key, []).append(row["tuned_model"])
+    for (where, base, tuned, is_same), models in shared.items():
+        who = "" if len(models) == len(plan.study.tuned) else f"\n{', '.join(models)}"
+        same = "same" if is_same else "differ"
+        table.add_row(Text(where + who), Text(base), Text(tuned), same)
+    return table
+
+
+def _sides(row: dict[str, Any]) -> tuple[str, str]:
+    return (
+        _tokens(row["base_tokens"], row["base_ids"]),
+        _tokens(row["tuned_tokens"], row["tuned_ids"]),
+    )
+
+
+def _tokens(tokens: list[str], ids: list[int]) -> str:
+    """Tokens with their ids: ``<s>:1 ▁Once:403``."""
+    shown = [f"{t}:{i}" for t, i in zip(tokens, ids, strict=True)][:SHOWN_TOKENS]
+    more = f" … {len(ids) - SHOWN_TOKENS} more" if len(ids) > SHOWN_TOKENS else ""
+    return " ".join(shown) + more

@@ -1,0 +1,51 @@
+"""The story: for each model load, measure, save, free; then summarise and report."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from concord.analyses import ANALYSES, Analysis
+from concord.executors import execute
+from concord.plan import Plan, plan_study
+from concord.progress import SILENT, Reporter
+from concord.provenance import begin_run
+from concord.redraw import summarise_and_report
+from concord.results import Run
+from concord.study import Study
+
+
+def compare(
+    study: Study,
+    output: Path,
+    *,
+    analyses: Mapping[str, Analysis] = ANALYSES,
+    reporter: Reporter = SILENT,
+    announce: Callable[[Plan], None] | None = None,
+) -> Run:
+    """Compare a base with its tuned models: measure, summarise, report.
+
+    Every part is saved as soon as it is measured; the same call continues a run that
+    was stopped.
+
+    Args:
+        study: What to measure, on which models.
+        output: The run's folder; made if it does not exist.
+        analyses: Functions by name; give one of your own beside the built-in ones.
+        reporter: Shows progress; silent by default.
+        announce: Called with the plan before any model is loaded.
+
+    Returns:
+        The run, with summary, tables, figures and report.
+
+    Raises:
+        ConcordError: Something in study, data, models or folder cannot be used. Nearly
+            all of it is found before the first model is loaded.
+    """
+    plan = plan_study(study)
+    if announce:
+        announce(plan)
+    run = begin_run(output, plan)
+    for entry in study.models:
+        execute(run, entry, plan, analyses=analyses, reporter=reporter)
+    with reporter.step("report", None, "files"):
+        summarise_and_report(run, study.statistics, seed=study.seed)
+    return run

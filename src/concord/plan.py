@@ -1,0 +1,229 @@
+"""Everything of a study that can be known before a model is loaded.
+
+Data are read, models and tokenizers looked at, and the first prompt of every context is
+laid out as token ids of base and tuned side by side: what cannot work fails here.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from concord.data.collection import Collection, read_collection
+from concord.errors import ModelError
+from concord.models.contexts import Context, Task, contexts_of
+from concord.models.encoder import Encoder
+from concord.models.load import tokenizer_fingerprint
+from concord.models.prompts import encode_in_context, encoder_of
+from concord.models.sources import (
+    check_source,
+    read_config,
+    read_tokenizer,
+    resolve_source,
+)
+from concord.study import ModelEntry, Study
+
+_ANALYSIS_TASKS: tuple[tuple[str, Task], ...] = (
+    ("facts", "facts"),
+    ("representation", "sentences"),
+)
+_SAMPLE = 200
+"""Prompts encoded to estimate how many tokens a study takes."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be measured, and the prompts it starts with."""
+
+    study: Study
+    data: Collection
+    audit: list[dict[str, Any]]
+    """First prompt of every context, base and tuned side by side."""
+    workload: list[dict[str, Any]]
+    """Prompts and estimated tokens by model and analysis."""
+
+
+def plan_study(study: Study) -> Plan:
+    """Read the data, look at every model, lay out the first prompts.
+
+    Raises:
+        DataError: A data file is missing, malformed or empty.
+        ModelError: A model cannot be loaded, or its prompts cannot be compared.
+    """
+    data = read_collection(study)
+    encoders = {entry.label: _checked_encoder(entry, study) for entry in study.models}
+    tasks: list[tuple[str, Task]] = [
+        pair for pair in _ANALYSIS_TASKS if pair[0] in study.analyses
+    ]
+    audit = [
+        row
+        for analysis, task in tasks
+        for entry in study.tuned
+        for row in _audit(analysis, task, entry, encoders, data, study)
+    ]
+    workload = [
+        _workload(analysis, task, entry, encoders[entry.label], data, study)
+        for entry in study.models
+        for analysis, task in tasks
+    ]
+    return Plan(study, data, audit, workload)
+
+
+def _checked_encoder(entry: ModelEntry, study: Study) -> Encoder:
+    source = resolve_source(entry, study.base)
+    check_source(
+        source,
+        trust_remote_code=study.trust_remote_code,
+        allow_pickle=study.allow_pickle,
+    )
+    config = read_config(source, trust_remote_code=study.trust_remote_code)
+    tokenizer = read_tokenizer(source, trust_remote_code=study.trust_remote_code)
+    return encoder_of(entry, tokenizer, config)
+
+
+def _audit(
+    analysis: str,
+    task: Task,
+    entry: ModelEntry,
+    encoders: dict[str, Encoder],
+    data: Collection,
+    study: Study,
+) -> list[dict[str, Any]]:
+    """One row for each context of a tuned model and the base's of the same number."""
+    base = study.base
+    sentence = next(iter(_sentences(task, data)), "")
+    base_contexts = _contexts(base, encoders[base.label], task, study)
+    rows = []
+    for context in _contexts(entry, encoders[entry.label], task, study):
+        partner = base_contexts[min(context.index, len(base_contexts) - 1)]
+        base_side = _side("base", base, partner, sentence, encoders)
+        tuned_side = _side("tuned", entry, context, sentence, encoders)
+        is_same = base_side["base_ids"] == tuned_side["tuned_ids"]
+        if context.contexts == "same":
+            _require_same(entry, task, encoders, data, study)
+        rows.append(
+            {
+                "analysis": analysis,
+                "contexts": context.contexts,
+                "context": context.index,
+                "tuned_model": entry.label,
+                **base_side,
+                **tuned_side,
+                "same_ids": is_same,
+            }
+        )
+    return rows
+
+
+def _side(
+    side: str,
+    entry: ModelEntry,
+    context: Context,
+    sentence: str,
+    encoders: dict[str, Encoder],
+) -> dict[str, Any]:
+    encoder = encoders[entry.label]
+    prompt = encode_in_context(encoder, context, [sentence], label=entry.label)[0]
+    return {
+        f"{side}_text": prompt.text,
+        f"{side}_ids": list(prompt.ids),
+        f"{side}_tokens": encoder.tokenizer.convert_ids_to_tokens(list(prompt.ids)),
+    }
+
+
+def _require_same(
+    entry: ModelEntry,
+    task: Task,
+    encoders: dict[str, Encoder],
+    data: Collection,
+    study: Study,
+) -> None:
+    """Refuse a same-prompt control whose prompts are not the same ids.
+
+    One tokenizer and one policy give the same ids; otherwise every prompt is compared.
+    """
+    base = study.base
+    ours, theirs = encoders[base.label], encoders[entry.label]
+    prints = [tokenizer_fingerprint(each.tokenizer) for each in (ours, theirs)]
+    if prints[0] == prints[1] and ours.bos == theirs.bos:
+        return
+    for context in _contexts(base, ours, task, study):
+        sentences = _sentences(task, data, with_facts=True)
+        pairs = zip(
+            encode_in_context(ours, context, sentences, label=base.label),
+            encode_in_context(theirs, context, sentences, label=entry.label),
+            strict=True,
+        )
+        for one, other in pairs:
+            if one.ids != other.ids:
+                raise ModelError(
+                    f"{entry.label}: its tokenizer makes {list(other.ids)} of "
+                    f"{one.text!r}, the base's makes {list(one.ids)}; contexts 'same' "
+                    "needs the same ids; name one tokenizer for both (tokenizer=), or "
+                    "give --contexts study"
+                )
+
+
+def _contexts(
+    entry: ModelEntry, encoder: Encoder, task: Task, study: Study
+) -> tuple[Context, ...]:
+    return contexts_of(
+        entry,
+        encoder.tokenizer,
+        kind="base" if entry is study.base else "tuned",
+        task=task,
+        names=study.contexts,
+        base_entry=study.base,
+    )
+
+
+def _sentences(task: Task, data: Collection, *, with_facts: bool = False) -> list[str]:
+    """Every distinct text that a task puts into its contexts.
+
+    Args:
+        task: Facts, or sentences.
+        data: The data of the study.
+        with_facts: Count filled templates among the sentences too.
+    """
+    if task == "facts":
+        relations = data.facts.relations if data.facts else ()
+        texts = (
+            prompt
+            for relation in relations
+            for fact in relation.facts
+            for _, prompt in relation.prompts_of(fact)
+        )
+    else:
+        texts = (
+            sentence
+            for dataset in data.sentences
+            if with_facts or dataset.name != "pararel" or len(data.sentences) == 1
+            for sentence in dataset.sentences
+        )
+    return list(dict.fromkeys(texts))
+
+
+def _workload(
+    analysis: str,
+    task: Task,
+    entry: ModelEntry,
+    encoder: Encoder,
+    data: Collection,
+    study: Study,
+) -> dict[str, Any]:
+    """Prompts of one analysis of one model; their tokens estimated from a sample."""
+    sentences = _sentences(task, data, with_facts=True)
+    contexts = _contexts(entry, encoder, task, study)
+    sample = sentences[:: max(1, len(sentences) // _SAMPLE)]
+    sampled = [
+        len(prompt.ids)
+        for context in contexts
+        for prompt in encode_in_context(encoder, context, sample, label=entry.label)
+    ]
+    mean_length = sum(sampled) / len(sampled) if sampled else 0.0
+    prompt_count = len(sentences) * len(contexts)
+    return {
+        "model": entry.label,
+        "analysis": analysis,
+        "contexts": len(contexts),
+        "prompts": prompt_count,
+        "tokens": round(prompt_count * mean_length),
+    }

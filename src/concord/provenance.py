@@ -1,0 +1,165 @@
+"""What a run is made of: the resolved study, versions, hardware, models, timings."""
+
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from concord.errors import ResultsError
+from concord.models.load import LoadedModel
+from concord.models.sources import Source
+from concord.plan import Plan
+from concord.results import (
+    Run,
+    named_differences,
+    remove_temporaries,
+    require_space,
+    write_json,
+    write_text,
+)
+from concord.study import Study, study_to_yaml, what_is_measured
+
+BYTES_PER_PROMPT = 2_000
+"""Rows of one prompt on disk at most: all layers of a deep model."""
+_PACKAGES = (
+    "concord",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "peft",
+    "numpy",
+    "pyarrow",
+)
+
+
+def begin_run(output: Path, plan: Plan) -> Run:
+    """Make the run's folder, or continue the one that lies there.
+
+    Raises:
+        ResultsError: The folder holds another study (the difference is named) or
+            something that is no run, or the disk is too full.
+    """
+    run = Run(output)
+    if (output / "study.yaml").is_file():
+        _require_same_study(run, plan.study)
+        remove_temporaries(run)
+    elif output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ResultsError(
+            f"{output}: found a folder with other things in it; needed a new folder or "
+            "a run to continue; give another --output"
+        )
+    prompt_count = sum(row["prompts"] for row in plan.workload)
+    require_space(output, prompt_count * BYTES_PER_PROMPT)
+    known = run.info if (output / "run.json").is_file() else {}
+    write_text(output / "study.yaml", study_to_yaml(plan.study))
+    write_json(output / "audit.json", plan.audit)
+    write_json(output / "run.json", _describe(plan, known))
+    return run
+
+
+def _require_same_study(run: Run, study: Study) -> None:
+    found = what_is_measured(run.study)
+    wanted = what_is_measured(study.model_dump(mode="json"))
+    if found != wanted:
+        raise ResultsError(
+            f"{run.path}: holds another study: {named_differences(found, wanted)}; "
+            "give another --output, or the settings it was begun with"
+        )
+
+
+def _describe(plan: Plan, known: Mapping[str, Any]) -> dict[str, Any]:
+    study = plan.study
+    return {
+        "base": study.base.label,
+        "tuned": [entry.label for entry in study.tuned],
+        "embedded": any(e.source.startswith("embedded:") for e in study.models),
+        "models": known.get("models", {}),
+        "data": plan.data.describe(),
+        "workload": plan.workload,
+        "seed": study.seed,
+        "versions": {name: version(name) for name in _PACKAGES}
+        | {"python": platform.python_version(), "git": _git_state()},
+        "hardware": _hardware(),
+        "timings": known.get("timings", {}),
+    }
+
+
+def record_model(
+    run: Run, model: LoadedModel, files: list[list[Any]] | None = None
+) -> None:
+    """Write what is known of a loaded model into ``run.json``."""
+    info = run.info
+    entry = {"kind": model.kind, "files": files, **model.info}
+    info["models"] = {**info["models"], model.label: entry}
+    write_json(run.path / "run.json", info)
+
+
+def record_timing(run: Run, model: str, analysis: str, seconds: float) -> None:
+    """Add the seconds an analysis took to ``run.json`` (a continued run adds up)."""
+    info = run.info
+    timings = info["timings"].setdefault(model, {})
+    timings[analysis] = round(timings.get(analysis, 0.0) + seconds, 3)
+    write_json(run.path / "run.json", info)
+
+
+def source_files(source: Source) -> list[list[Any]] | None:
+    """Name, size and time of every file of a local model; None for hub models."""
+    places = [source.weights, source.adapter, source.diff, source.tokenizer]
+    folders = {Path(place) for place in places if place}
+    if not all(folder.is_dir() for folder in folders):
+        return None
+    return sorted(
+        [str(path), path.stat().st_size, path.stat().st_mtime_ns]
+        for folder in folders
+        for path in folder.iterdir()
+        if path.is_file()
+    )
+
+
+def remembered_model(
+    run: Run, label: str, files: list[list[Any]] | None
+) -> dict[str, Any] | None:
+    """What a former start of this run recorded of a model whose files are untouched."""
+    known = run.info["models"].get(label)
+    if known is None or files is None or known.get("files") != files:
+        return None
+    return {key: value for key, value in known.items() if key not in ("kind", "files")}
+
+
+def _hardware() -> dict[str, Any]:
+    gpus = [
+        torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())
+    ]
+    return {
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpus": gpus,
+        "system": platform.system(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def _git_state() -> str | None:
+    """Commit of concord's checkout, with ``+`` where files differ; None outside one."""
+    folder = Path(__file__).parent
+    command = [
+        "git",
+        "-C",
+        str(folder),
+        "describe",
+        "--always",
+        "--dirty=+",
+        "--abbrev=12",
+    ]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return found.stdout.strip() or None if found.returncode == 0 else None

@@ -1,0 +1,155 @@
+"""Predictions of the analysis against a plain loop over the definitions."""
+
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from tokenizers import normalizers
+
+from concord.analyses import facts, noise
+from concord.analyses.facts import fact_contexts
+from concord.analyses.part import Task
+from concord.data.collection import read_collection
+from concord.errors import DataError
+from concord.metrics.agreement import pairwise_agreement
+from concord.models.load import LoadedModel, load_model
+from concord.study import resolve_study
+
+
+def task_of(settings: dict[str, Any], place: int = 0, **changes: Any) -> Task:
+    study = resolve_study(settings, {"analyses": ["facts"]}, changes)
+    model = load_model(study, study.models[place])
+    return Task(model, read_collection(study), study)
+
+
+def rows_of(task: Task) -> list[dict[str, Any]]:
+    return pa.concat_tables([part.rows for part in facts.run(task)]).to_pylist()
+
+
+def slow_score(model: LoadedModel, prompt: str, candidate: str) -> float:
+    """Sum of log-probabilities of a candidate's tokens, one text at a time."""
+    front = model.tokenizer(prompt).input_ids
+    ids = model.tokenizer(f"{prompt} {candidate}").input_ids
+    assert ids[: len(front)] == front
+    with torch.inference_mode():
+        logits = model.network(torch.tensor([ids])).logits[0].double()
+    log_probabilities = logits.log_softmax(dim=-1)
+    return sum(
+        float(log_probabilities[i - 1, ids[i]]) for i in range(len(front), len(ids))
+    )
+
+
+@pytest.mark.parametrize("scoring", ["top", "full"])
+@pytest.mark.parametrize("place", [0, 1])
+def test_predictions_equal_a_plain_loop(settings: dict[str, Any], scoring, place):
+    task = task_of(settings, place, facts={"scoring": scoring})
+    rows = rows_of(task)
+    relations = {r.id: r for r in task.data.facts.relations}
+    assert len(rows) == len(fact_contexts(task)) * 30
+    for row in rows:
+        candidates = relations[row["relation"]].candidates
+        scores = [slow_score(task.model, row["prompt"], c) for c in candidates]
+        best, second = np.argsort(scores)[::-1][:2]
+        assert row["prediction"] == candidates[best]
+        assert row["runner_up"] == candidates[second]
+        assert row["score"] == pytest.approx(scores[best], abs=1e-4)
+        assert row["margin"] == pytest.approx(scores[best] - scores[second], abs=1e-4)
+        assert row["margin_is_exact"]
+        assert row["is_correct"] == (row["prediction"] == row["object"])
+        if scoring == "full":
+            assert row["scores"] == pytest.approx(scores, abs=1e-4)
+
+
+def test_agreement_and_accuracy_equal_their_definitions(settings: dict[str, Any]):
+    """Counted pair by pair in plain Python from the analysis' rows."""
+    rows = [r for r in rows_of(task_of(settings)) if r["context"] == 0]
+    by_fact: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_fact.setdefault(row["fact"], []).append(row)
+    for own in by_fact.values():
+        equal = [a["prediction"] == b["prediction"] for a, b in combinations(own, 2)]
+        indices = np.array([[row["prediction_index"]] for row in own])
+        assert pairwise_agreement(indices)[0] == pytest.approx(np.mean(equal))
+
+
+def test_the_free_prediction_is_the_models_own_top_token(settings: dict[str, Any]):
+    task = task_of(settings)
+    for row in rows_of(task)[:10]:
+        ids = task.model.tokenizer(row["prompt"], return_tensors="pt").input_ids
+        with torch.inference_mode():
+            logits = task.model.network(ids).logits[0, -1]
+        token = task.model.tokenizer.convert_ids_to_tokens(int(logits.argmax()))
+        assert row["free_prediction"] == token
+        expected = float(logits.log_softmax(dim=-1).max())
+        assert row["free_log_probability"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_rows_are_the_same_whatever_the_batch_size(settings: dict[str, Any]):
+    """To the last digit of predictions; scores to float32's rounding."""
+    whole = rows_of(task_of(settings))
+    rounded = {"score", "margin", "free_log_probability"}
+    for rows in (1, 2, 5):
+        again = rows_of(task_of(settings, batch_size=rows))
+        for one, other in zip(again, whole, strict=True):
+            for name, value in other.items():
+                if name in rounded:
+                    assert one[name] == pytest.approx(value, abs=1e-5)
+                else:
+                    assert one[name] == value
+
+
+def test_tuned_models_are_asked_in_their_contexts_and_in_the_bases(
+    settings: dict[str, Any],
+):
+    rows = rows_of(task_of(settings, 1))
+    prompts = {(r["contexts"], r["context"]): r["prompt"] for r in rows}
+    assert prompts["study", 2].startswith("Please finish the sentence.\n")
+    assert prompts["same", 1].startswith("Everyone knows that ")
+    assert len(prompts) == 6
+
+
+def test_finished_parts_are_left_out(settings: dict[str, Any], monkeypatch):
+    monkeypatch.setattr(facts, "PART_PROMPTS", 8)
+    task = task_of(settings)
+    parts = list(facts.run(task))
+    assert len(parts) == 3 * 4
+    names = [part.name for part in parts]
+    rest = Task(task.model, task.data, task.study, frozenset(names[::2]))
+    again = list(facts.run(rest))
+    assert [part.name for part in again] == names[1::2]
+    for part in again:
+        assert part.rows.equals(parts[names.index(part.name)].rows)
+
+
+def test_noise_scores_a_seeded_sample_twice(settings: dict[str, Any]):
+    task = task_of(settings, facts={"noise_prompts": 20})
+    rows = pa.concat_tables([part.rows for part in noise.run(task)]).to_pylist()
+    assert len(rows) == 20
+    assert rows == pa.concat_tables([p.rows for p in noise.run(task)]).to_pylist()
+    for row in rows:
+        assert row["score_alone"] == pytest.approx(row["score"], abs=1e-4)
+        assert row["prediction_index"] == row["prediction_index_alone"]
+    known = {(r["fact"], r["template"], r["context"]): r for r in rows_of(task)}
+    for row in rows:
+        twin = known[row["fact"], row["template"], row["context"]]
+        assert twin["prediction_index"] == row["prediction_index"]
+
+
+def test_an_object_without_tokens_is_named(settings: dict[str, Any], tmp_path: Path):
+    file = tmp_path / "facts.csv"
+    file.write_text(
+        "relation,subject,object,template\n"
+        "R,Ada,Rome,[X] lives in [Y]\nR,Ada,Rome,[X] is from [Y]\n"
+        "R,Ben,\u200b,[X] lives in [Y]\nR,Ben,\u200b,[X] is from [Y]\n",
+        encoding="utf-8",
+    )
+    settings["base"] = {"source": settings["base"], "fact_contexts": ["{}\n"]}
+    task = task_of(settings, facts={"source": str(file)})
+    backend = task.model.tokenizer.backend_tokenizer
+    backend.normalizer = normalizers.Replace("\u200b", "")
+    with pytest.raises(DataError, match="relation R: candidate .* has no token"):
+        rows_of(task)
