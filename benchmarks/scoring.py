@@ -5,7 +5,8 @@ x 7 templates, 229 candidates) in five ways, interleaved in one process on one t
 lm-eval's Hugging Face backend with its logits cache, all scores (`full`), the exact
 best one and two (`top`), and one pass (`first`). Positions are counted, seconds are
 process time, best of the rounds. Weights are random, which is the hard case for
-best-first search: nothing is ruled out early.
+best-first search: nothing is ruled out early. Where lm-eval is not installed, the
+same grouping of pairs in plain PyTorch takes its place, and the table says so.
 
     python benchmarks/scoring.py --data-dir DATA     # DATA/pararel/graphs_json/...
 """
@@ -18,14 +19,13 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 import transformers
-from lm_eval.api.instance import Instance
-from lm_eval.models import huggingface
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -43,6 +43,10 @@ from concord.scoring.engine import (
 from concord.scoring.trie import CandidateTrie, Tokens, build_trie
 
 T = TypeVar("T")
+
+HAS_LM_EVAL = find_spec("lm_eval") is not None
+REFERENCE = "lm-eval" if HAS_LM_EVAL else "pairs in PyTorch"
+"""What the other ways are compared with."""
 
 RELATION = "P19"
 CONFIGS = {
@@ -174,17 +178,17 @@ def measure(
 ) -> list[Measurement]:
     """All ways in turn, as many rounds as asked; the fastest of each counts."""
     model = ScoringModel(network, architecture_of(network), torch.device("cpu"))
-    seconds: dict[str, list[float]] = {name: [] for name in ("lm-eval", *CONFIGS)}
+    seconds: dict[str, list[float]] = {name: [] for name in (REFERENCE, *CONFIGS)}
     results: dict[str, tuple[PromptScores, WorkCounts]] = {}
     reference = np.zeros(0)
     for _ in range(repeats):
-        reference, spent = _timed(lambda: lm_eval_scores(network, tokenizer, task))
-        seconds["lm-eval"].append(spent)
+        reference, spent = _timed(lambda: reference_scores(network, tokenizer, task))
+        seconds[REFERENCE].append(spent)
         for name, config in CONFIGS.items():
             results[name], spent = _timed(lambda c=config: _ours(model, task, c))
             seconds[name].append(spent)
     pairwise = results["full"][1].pairwise_positions
-    measurements = [_of_lm_eval(task, reference, min(seconds["lm-eval"]), pairwise)]
+    measurements = [_of_lm_eval(task, reference, min(seconds[REFERENCE]), pairwise)]
     for name, (scores, work) in results.items():
         measurements.append(
             Measurement(
@@ -201,10 +205,51 @@ def measure(
     return measurements
 
 
+def reference_scores(
+    network: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, task: Task
+) -> np.ndarray:
+    """Scores of all pairs by lm-eval, or by plain PyTorch where it is missing."""
+    if HAS_LM_EVAL:
+        return lm_eval_scores(network, tokenizer, task)
+    return pairwise_scores(network, task)
+
+
+@torch.inference_mode()
+def pairwise_scores(
+    network: LlamaForCausalLM, task: Task, *, batch_size: int = 64
+) -> np.ndarray:
+    """Scores of all pairs, [prompt, candidate], as lm-eval groups them.
+
+    A row is a prompt and a candidate less its last token; pairs that differ in their
+    last token alone share one. The vocabulary is read out at every position.
+    """
+    scores = np.zeros((len(task.ids), task.trie.candidate_count))
+    sharing: dict[Tokens, list[tuple[int, int]]] = {}
+    for at, prompt in enumerate(task.ids):
+        for index, own in enumerate(task.trie.candidates):
+            sharing.setdefault((*prompt, *own[:-1]), []).append((at, index))
+    waiting = sorted(sharing, key=len, reverse=True)
+    for first in range(0, len(waiting), batch_size):
+        rows = waiting[first : first + batch_size]
+        ids = torch.zeros((len(rows), len(rows[0])), dtype=torch.long)
+        for place, row in enumerate(rows):
+            ids[place, : len(row)] = torch.tensor(row)
+        logs = network(input_ids=ids).logits.log_softmax(dim=-1)
+        for place, row in enumerate(rows):
+            for at, index in sharing[row]:
+                own = task.trie.candidates[index]
+                steps = range(len(row) - len(own), len(row))
+                scores[at, index] = logs[place, list(steps), list(own)].sum()
+    return scores
+
+
 def lm_eval_scores(
     network: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, task: Task
 ) -> np.ndarray:
     """Scores of all pairs by lm-eval, [prompt, candidate]."""
+    from lm_eval.api.instance import Instance
+    from lm_eval.models import huggingface
+
     build: Any = huggingface.HFLM
     harness = build(
         pretrained=network,
@@ -242,7 +287,7 @@ def missed_targets(
         if with_time and faster < LEAST_TIME_RATIO.get(own.name, 0):
             missed.append(f"{own.name}: only {faster:.1f} times faster")
         if own.name != "first" and (own.predictions != harness.predictions).any():
-            missed.append(f"{own.name}: other predictions than lm-eval")
+            missed.append(f"{own.name}: other predictions than {REFERENCE}")
         if (own.largest_difference or 0) >= 1e-4:
             missed.append(f"{own.name}: scores differ by {own.largest_difference}")
     return missed
@@ -288,11 +333,11 @@ def report(
         [
             *lines,
             "",
-            "*Positions* are real tokens fed to the model, padding left out; for "
-            "lm-eval they are counted from its grouping of requests (same prompt, "
+            f"*Positions* are real tokens fed to the model, padding left out; for "
+            f"{REFERENCE} they are counted from its grouping of requests (same prompt, "
             "candidates that differ in their last token alone). *Same prediction* "
-            "and *largest difference* (of scores of all pairs) are against lm-eval. "
-            "`first` knows a prediction only where one pass proves it.",
+            f"and *largest difference* (of scores of all pairs) are against "
+            f"{REFERENCE}. `first` knows a prediction only where one pass proves it.",
             "",
         ]
     )
@@ -307,14 +352,14 @@ def sampled_report(
 ) -> str:
     """Positions per prompt over all relations, each weighted by its prompts."""
     model = ScoringModel(network, architecture_of(network), torch.device("cpu"))
-    per_prompt: dict[str, float] = dict.fromkeys(["lm-eval", *CONFIGS], 0.0)
+    per_prompt: dict[str, float] = dict.fromkeys([REFERENCE, *CONFIGS], 0.0)
     total = 0
     for relation in data.relations:
         weight = sum(len(relation.prompts_of(fact)) for fact in relation.facts)
         task = _sample(relation, tokenizer, fact_count)
         works = {name: _ours(model, task, c)[1] for name, c in CONFIGS.items()}
         share = weight / len(task.prompts)
-        per_prompt["lm-eval"] += share * works["full"].pairwise_positions
+        per_prompt[REFERENCE] += share * works["full"].pairwise_positions
         for name, work in works.items():
             per_prompt[name] += share * work.token_positions
         total += weight
@@ -326,7 +371,7 @@ def sampled_report(
         "|---|---:|---:|",
     ]
     for name, positions in per_prompt.items():
-        fewer = per_prompt["lm-eval"] / positions
+        fewer = per_prompt[REFERENCE] / positions
         lines.append(f"| {name} | {positions / total:.1f} | {fewer:.1f} x |")
     return "\n".join(["", *lines, ""])
 
@@ -398,7 +443,7 @@ def _of_lm_eval(
     trie = task.trie
     last = trie.candidate_nodes[np.arange(trie.candidate_count), trie.lengths - 1]
     return Measurement(
-        name="lm-eval",
+        name=REFERENCE,
         seconds=seconds,
         positions=positions,
         rows=len(task.prompts) * len(np.unique(last)),

@@ -8,12 +8,13 @@ from scoring_worlds import random_trie, summed
 
 from concord.scoring.best_first import (
     OPEN_NODES_PER_ROUND,
-    Search,
+    Best,
+    Searches,
     best_of,
     learn,
     open_nodes,
-    outcome,
-    start_search,
+    outcomes,
+    start_searches,
 )
 from concord.scoring.normalisation import (
     NORMALISATIONS,
@@ -26,17 +27,28 @@ from concord.scoring.trie import CandidateTrie, build_trie
 WORLDS = settings(max_examples=60, deadline=None)
 
 
-def expand(search: Search, nodes: np.ndarray, edge_scores: np.ndarray) -> None:
+ONE = np.array([0])
+
+
+def expand(search: Searches, nodes: np.ndarray, edge_scores: np.ndarray) -> None:
     edges, _ = search.trie.edges_of(nodes)
-    learn(search, nodes, edge_scores[edges])
+    learn(search, np.zeros_like(nodes), nodes, edge_scores[edges])
+
+
+def opened(search: Searches) -> np.ndarray:
+    return open_nodes(search, ONE)[0]
+
+
+def outcome(search: Searches) -> Best:
+    return outcomes(search)[0]
 
 
 def run_search(
     trie: CandidateTrie, normalise: Affine, edge_scores: np.ndarray, top_count: int = 2
-) -> tuple[Search, int]:
-    search = start_search(trie, normalise, top_count=top_count)
+) -> tuple[Searches, int]:
+    search = start_searches(trie, normalise, top_count=top_count)
     rounds = 0
-    while len(nodes := open_nodes(search)):
+    while len(nodes := opened(search)):
         expand(search, nodes, edge_scores)
         rounds += 1
     return search, rounds
@@ -86,14 +98,14 @@ def test_bound_is_never_below_the_score(
 ) -> None:
     trie, normalise, scores = world(seed, normalisation)
     truth = normalise(summed(trie, scores))
-    search = start_search(trie, normalise)
+    search = start_searches(trie, normalise)
     generator = np.random.default_rng(seed)
     expand(search, np.array([0]), scores)
     while not search.is_finished.all():
         frontier = np.unique(search.frontier[~search.is_finished])
         expand(search, frontier[[generator.integers(len(frontier))]], scores)
         assert (search.bounds >= truth).all()
-    np.testing.assert_array_equal(search.bounds, truth)
+    np.testing.assert_array_equal(search.bounds[0], truth)
 
 
 def test_three_candidates_by_hand() -> None:
@@ -116,7 +128,7 @@ def test_a_proven_candidate_ends_the_search_after_one_round() -> None:
     search, rounds = run_search(trie, normalisation_of(trie), scores)
     assert rounds == 1
     assert outcome(search).margin == 0.5
-    assert search.is_expanded.tolist() == [True, False]
+    assert search.is_expanded.tolist() == [[True, False]]
 
 
 def test_margin_of_the_best_one_alone_is_a_lower_bound() -> None:
@@ -164,10 +176,10 @@ def test_more_than_half_open_opens_the_whole_trie() -> None:
         [(token, 99) for token in range(8)] + [(50,), (51,)], texts=["x"] * 10
     )
     for open_count, expected in [(4, [1, 2, 3, 4]), (5, list(range(1, 9)))]:
-        search = start_search(trie, normalisation_of(trie))
+        search = start_searches(trie, normalisation_of(trie))
         roots = [-0.5 if token < open_count else -9.0 for token in range(8)]
-        learn(search, np.array([0]), np.array([*roots, -1, -1], dtype=np.float32))
-        assert open_nodes(search).tolist() == expected
+        learn(search, ONE, ONE, np.array([*roots, -1, -1], dtype=np.float32))
+        assert opened(search).tolist() == expected
 
 
 def test_a_round_opens_the_best_sixty_four_at_most() -> None:
@@ -176,11 +188,37 @@ def test_a_round_opens_the_best_sixty_four_at_most() -> None:
         [(token, 999) for token in range(count)] + [(1000,), (1001,)],
         texts=["x"] * (count + 2),
     )
-    search = start_search(trie, normalisation_of(trie))
+    search = start_searches(trie, normalisation_of(trie))
     open_count = OPEN_NODES_PER_ROUND + 10
     roots = np.full(count + 2, -9.0, dtype=np.float32)
     roots[:open_count] = -0.5 - np.arange(open_count) / 1000
     roots[-2:] = -2.0
-    learn(search, np.array([0]), roots)
+    learn(search, ONE, ONE, roots)
     # the highest bounds first: the lowest tokens, at nodes 1, 2, 3, ...
-    assert open_nodes(search).tolist() == list(range(1, OPEN_NODES_PER_ROUND + 1))
+    assert opened(search).tolist() == list(range(1, OPEN_NODES_PER_ROUND + 1))
+
+
+@WORLDS
+@given(seed=st.integers(0, 10_000), normalisation=st.sampled_from(NORMALISATIONS))
+def test_searches_together_go_as_each_goes_alone(
+    seed: int, normalisation: Normalisation
+) -> None:
+    trie, normalise, _ = world(seed, normalisation)
+    generator = np.random.default_rng(seed + 1)
+    all_scores = np.round(-generator.exponential(2.0, (5, len(trie.edge_tokens))), 1)
+    all_scores = all_scores.astype(np.float32)
+    together = start_searches(trie, normalise, count=5)
+    waiting = dict.fromkeys(range(5), ONE)
+    while waiting:
+        prompts = np.repeat(list(waiting), [len(own) for own in waiting.values()])
+        nodes = np.concatenate(list(waiting.values()))
+        edges, owner = trie.edges_of(nodes)
+        learn(together, prompts, nodes, all_scores[prompts[owner], edges])
+        following = open_nodes(together, np.array(list(waiting)))
+        pairs = zip(list(waiting), following, strict=True)
+        waiting = {prompt: own for prompt, own in pairs if len(own)}
+    alone = [run_search(trie, normalise, scores)[0] for scores in all_scores]
+    for row, search in enumerate(alone):
+        np.testing.assert_array_equal(together.is_expanded[row], search.is_expanded[0])
+        np.testing.assert_array_equal(together.partial[row], search.partial[0])
+        np.testing.assert_equal(vars(outcomes(together)[row]), vars(outcome(search)))

@@ -178,9 +178,11 @@ def test_three_candidates_by_hand() -> None:
 
 def test_counters_by_hand() -> None:
     # the root, then a: d alone does not close a's bound of .4
-    scores, work = score_by_hand("top")
-    assert (scores.rounds[0], scores.expansions[0]) == (2, 2)
-    assert (work.rows, work.token_positions, work.projected_rows) == (2, 2 + 3, 2)
+    for keeps, positions in [(True, 2 + 1), (False, 2 + 3)]:
+        scores, work = score_by_hand("top", keep_prompts=keeps)
+        assert (scores.rounds[0], scores.expansions[0]) == (2, 2)
+        assert (work.rows, work.projected_rows) == (2, 2)
+        assert work.token_positions == positions
     assert (work.rounds, work.expansions, work.pairs) == (2, 2, 3)
 
 
@@ -270,7 +272,13 @@ def test_running_out_of_memory_halves_the_budget_for_good(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = scoring_model("llama")
-    wanted, _ = run(model, FULL)
+    prompts = random_prompts(np.random.default_rng(1), count=120)
+    indices = [0] * len(prompts)
+
+    def run_all(**options: Any) -> PromptScores:
+        return score_prompts(model, prompts, TRIES, indices, config=FULL, **options)[0]
+
+    wanted = run_all()
     read_batch, refused = engine.read_batch, []
 
     def small_memory(batch: Any, plan: Any) -> Any:
@@ -281,13 +289,13 @@ def test_running_out_of_memory_halves_the_budget_for_good(
 
     monkeypatch.setattr(engine, "read_batch", small_memory)
     budget = TokenBudget(1024)
-    found, _ = run(model, FULL, budget=budget)
+    found = run_all(budget=budget)
     np.testing.assert_array_equal(found.score, wanted.score)
     assert budget.positions <= 512
     assert refused
     remembered = budget.positions
     refused.clear()
-    run(model, FULL, budget=budget)
+    run_all(budget=budget)
     assert not refused
     assert budget.positions == remembered
 
@@ -317,7 +325,7 @@ def test_other_runtime_errors_are_not_swallowed(
 def test_a_shared_prefix_changes_positions_alone(family: str, mode: Any) -> None:
     model = scoring_model(family)
     prompts = [(5, 6, 7, 8, *prompt) for prompt in PROMPTS]
-    config = ScoringConfig(mode=mode)
+    config = ScoringConfig(mode=mode, keep_prompts=False)
     apart, more = score_prompts(model, prompts, TRIES, INDICES, config=config)
     config = replace(config, share_prefix=True)
     shared, less = score_prompts(model, prompts, TRIES, INDICES, config=config)
@@ -325,6 +333,42 @@ def test_a_shared_prefix_changes_positions_alone(family: str, mode: Any) -> None
     np.testing.assert_allclose(shared.score, apart.score, atol=1e-4)
     assert less.shared_prefix == 4
     assert less.token_positions == more.token_positions - 4 * more.rows + 4
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "opt", "falcon", "gemma2", "gptj"])
+@pytest.mark.parametrize("shares", [False, True])
+def test_kept_prompts_change_positions_alone(family: str, shares: bool) -> None:
+    model = scoring_model(family)
+    prompts = [(5, 6, 7, 8, *prompt) for prompt in PROMPTS]
+    config = ScoringConfig(k=3, share_prefix=shares, keep_prompts=False)
+    again, more = score_prompts(model, prompts, TRIES, INDICES, config=config)
+    config = replace(config, keep_prompts=True)
+    kept, less = score_prompts(model, prompts, TRIES, INDICES, config=config)
+    assert more.rounds >= 2
+    np.testing.assert_array_equal(kept.prediction, again.prediction)
+    np.testing.assert_array_equal(kept.runner_up, again.runner_up)
+    np.testing.assert_allclose(kept.score, again.score, atol=1e-4)
+    # a prompt is fed once, whatever the number of its rounds
+    front = 4 if shares else 0
+    spared = sum(
+        (rounds - 1) * (len(prompt) - front)
+        for prompt, rounds in zip(prompts, again.rounds, strict=True)
+    )
+    assert less.token_positions == more.token_positions - spared
+
+
+def test_prompts_beyond_the_room_are_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = scoring_model("llama")
+    wanted, least = run(model, TOP)
+    _, most = run(model, replace(TOP, keep_prompts=False))
+    room = engine.room_for_kept(model)
+    # keys and values of 32 bytes x 2 heads, 3 layers: room for some prompts alone
+    small = replace(room, room=4 * 2 * 3 * 2 * 16 * 4 * 3)
+    monkeypatch.setattr(engine, "room_for_kept", lambda model: small)
+    found, work = run(model, TOP)
+    np.testing.assert_array_equal(found.prediction, wanted.prediction)
+    np.testing.assert_allclose(found.score, wanted.score, atol=1e-4)
+    assert least.token_positions < work.token_positions < most.token_positions
 
 
 def test_the_stored_prefix_does_not_grow() -> None:

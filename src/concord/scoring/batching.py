@@ -7,7 +7,7 @@ the same whatever stands beside it.
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,7 +16,9 @@ from jaxtyping import Int
 from concord.errors import ModelError
 
 GRID = 16
-"""Padded lengths are multiples of this; part of what the scores depend on."""
+FINE_GRID = 4
+"""Padded lengths are multiples of 16, below 64 of 4: short prompts would else be padded
+by half their length. Part of what the scores depend on."""
 CPU_POSITIONS = 2048
 
 
@@ -42,15 +44,26 @@ class Shape:
 
     decoder: int
     encoder: int = 0
+    seen: int = 0
+    """Positions fed before whose keys and values are kept, padding included."""
+    held: int = 0
+    """What these take of memory, in positions fed."""
+
+    @property
+    def fed(self) -> int:
+        """Token positions of one row that go through the model."""
+        return self.decoder + self.encoder
 
     @property
     def positions(self) -> int:
-        """Token positions of one row."""
-        return self.decoder + self.encoder
+        """What a row takes of a batch's budget."""
+        return self.fed + self.held
 
     def padded(self) -> "Shape":
         """Lengths rounded up to the grid."""
-        return Shape(decoder=on_grid(self.decoder), encoder=on_grid(self.encoder))
+        return replace(
+            self, decoder=on_grid(self.decoder), encoder=on_grid(self.encoder)
+        )
 
 
 @dataclass(frozen=True)
@@ -92,7 +105,7 @@ def budget_for(
 
     An estimate, corrected by halving: 20 numbers of the model's width per position
     (40 bytes x width at two bytes each) besides the rows of logits in flight, from
-    four fifths of what is free.
+    seven tenths of what is free; a tenth is for kept prompts (`passes.room_for_kept`).
 
     Args:
         device: Where the model is.
@@ -104,13 +117,14 @@ def budget_for(
     if device.type != "cuda":
         return TokenBudget(CPU_POSITIONS)
     free, _ = torch.cuda.mem_get_info(device)
-    spare = 0.8 * free - 2 * 4 * vocabulary * projected_rows
+    spare = 0.7 * free - 2 * 4 * vocabulary * projected_rows
     return TokenBudget(max(CPU_POSITIONS, int(spare / (20 * width * bytes_per_number))))
 
 
 def on_grid(length: int) -> int:
     """The length rounded up to a multiple of the grid; 0 stays 0."""
-    return -(-length // GRID) * GRID
+    step = FINE_GRID if length <= 4 * GRID else GRID
+    return -(-length // step) * step
 
 
 def batches(
@@ -133,18 +147,20 @@ def batches(
     """
     # Rows without nodes stay among themselves: they need no tree mask, and whether
     # one is made must not depend on a row's neighbours.
-    groups: dict[tuple[int, int, bool], list[int]] = defaultdict(list)
+    groups: dict[tuple[int, int, int, bool], list[int]] = defaultdict(list)
     for index, (row, shape) in enumerate(zip(rows, shapes, strict=True)):
         padded = shape.padded()
-        groups[padded.positions, padded.decoder, len(row.nodes) > 0].append(index)
+        key = padded.positions, padded.decoder, padded.seen, len(row.nodes) > 0
+        groups[key].append(index)
     for key in sorted(groups, reverse=True):
         waiting = sorted(
             groups[key], key=lambda i: (-shapes[i].positions, -shapes[i].decoder)
         )
-        padded = shapes[waiting[0]].padded()
-        while waiting:
+        padded, start = shapes[waiting[0]].padded(), 0
+        while start < len(waiting):
             count = max(1, budget.positions // padded.positions)
-            taken, waiting = waiting[:count], waiting[count:]
+            taken = waiting[start : start + count]
+            start += count
             yield Batch(
                 rows=tuple(rows[index] for index in taken),
                 shape=padded if fixed_shapes else _longest(shapes, taken),
@@ -175,7 +191,8 @@ def halve_or_refuse(budget: TokenBudget, batch: Batch, error: BaseException) -> 
 
 
 def _longest(shapes: Sequence[Shape], taken: Sequence[int]) -> Shape:
-    return Shape(
+    return replace(
+        shapes[taken[0]],
         decoder=max(shapes[index].decoder for index in taken),
         encoder=max(shapes[index].encoder for index in taken),
     )

@@ -5,9 +5,9 @@ candidates are proven; `full` scores every candidate. Prompts with equal ids and
 candidates are run once.
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,10 +25,23 @@ from concord.scoring.batching import (
     halve_or_refuse,
     is_out_of_memory,
 )
-from concord.scoring.best_first import Search, learn, open_nodes, outcome, start_search
-from concord.scoring.forward import Reading, projected_rows, read_batch
+from concord.scoring.best_first import (
+    Searches,
+    learn,
+    open_nodes,
+    outcomes,
+    start_searches,
+)
+from concord.scoring.forward import Readings, projected_rows, read_batch
 from concord.scoring.normalisation import Affine, normalisation_of
-from concord.scoring.passes import Job, Pass, ScoringModel, SharedPrefix, prefill
+from concord.scoring.passes import (
+    Job,
+    Pass,
+    ScoringModel,
+    SharedPrefix,
+    prefill,
+    room_for_kept,
+)
 from concord.scoring.records import (
     SCORING_VERSION,
     PromptScores,
@@ -46,6 +59,7 @@ __all__ = [
     "TokenBudget",
     "WorkCounts",
     "budget_of",
+    "empty_scores",
     "score_prompts",
 ]
 
@@ -55,22 +69,30 @@ OnStates = Callable[[Int[np.ndarray, " prompt"], Float[Tensor, "prompt d_model"]
 
 @dataclass
 class _Run:
-    """A call under way: searches grow, counts add up."""
+    """A call under way: searches grow, counts add up.
+
+    Jobs stand in the order of their tries, so those of one trie are neighbours.
+    """
 
     plan: Pass
     config: ScoringConfig
     budget: TokenBudget
-    searches: list[Search]
+    searches: list[Searches]
+    """One for each trie used."""
+    group: Nodes
+    """Which of them each job belongs to, and the place of the first job of each."""
+    first_job: Nodes
     members: list[Nodes]
     """The call's prompts that each job stands for."""
     progress: Callable[[int], None] | None
     on_states: OnStates | None
     counts: WorkCounts
-    rounds: Counter[int] = field(default_factory=Counter)
-    unread: Counter[int] = field(default_factory=Counter)
+    rounds: Nodes
+    unread: Nodes
+    free_prediction: Nodes
+    free_log_probability: Float[np.ndarray, " job"]
     following: dict[int, Nodes] = field(default_factory=dict)
     """Jobs that go on, with the nodes of their next round."""
-    free: dict[int, tuple[int, float]] = field(default_factory=dict)
 
 
 def score_prompts(
@@ -112,24 +134,44 @@ def score_prompts(
     used = {job.trie_index: job.trie for job in jobs}
     maps, extra = _normalisations(model, used, config, budget=budget)
     plan = _plan(model, jobs, config)
-    dtype = np.float64 if model.network.dtype == torch.float64 else np.float32
     run = _Run(
         plan=plan,
         config=config,
         budget=budget,
-        searches=[
-            start_search(
-                job.trie, maps[job.trie_index], top_count=config.k, dtype=dtype
-            )
-            for job in jobs
-        ],
+        **_searches(plan, maps, config),
         members=members,
         progress=progress,
         on_states=on_states,
         counts=extra + work_asked(plan, members),
+        rounds=np.zeros(len(jobs), dtype=np.int64),
+        unread=np.zeros(len(jobs), dtype=np.int64),
+        free_prediction=np.full(len(jobs), -1),
+        free_log_probability=np.full(len(jobs), np.nan),
     )
     _work(run)
     return _scores(run), run.counts
+
+
+def _searches(
+    plan: Pass, maps: Mapping[int, Affine], config: ScoringConfig
+) -> dict[str, Any]:
+    """One group of searches for each trie, and where each job is found in them."""
+    is_double = plan.model.network.dtype == torch.float64
+    tries = np.array([job.trie_index for job in plan.jobs])
+    used, first, group, counts = np.unique(
+        tries, return_index=True, return_inverse=True, return_counts=True
+    )
+    searches = [
+        start_searches(
+            plan.jobs[job].trie,
+            maps[int(index)],
+            count=int(count),
+            top_count=config.k,
+            dtype=np.float64 if is_double else np.float32,
+        )
+        for index, job, count in zip(used, first, counts, strict=True)
+    ]
+    return {"searches": searches, "group": group, "first_job": first}
 
 
 def budget_of(model: ScoringModel, config: ScoringConfig) -> TokenBudget:
@@ -168,23 +210,44 @@ def _normalisations(
     if name != "acc_mutual_info":
         maps = {index: normalisation_of(trie, name) for index, trie in tries.items()}
         return maps, WorkCounts()
+    used = list(tries.values())
+    vectors, counts = empty_scores(model, used, config=config, budget=budget)
+    maps = {
+        index: normalisation_of(trie, name, empty_scores=vector)
+        for (index, trie), vector in zip(tries.items(), vectors, strict=True)
+    }
+    no_work_asked = dict(prompts=0, distinct_prompts=0, pairs=0, pairwise_positions=0)
+    return maps, replace(counts, **no_work_asked)
+
+
+def empty_scores(
+    model: ScoringModel,
+    tries: Sequence[CandidateTrie],
+    *,
+    config: ScoringConfig,
+    budget: TokenBudget | None = None,
+) -> tuple[Sequence[Float[np.ndarray, " candidate"]], WorkCounts]:
+    """Scores of all candidates of each trie after the empty prompt.
+
+    Raises:
+        StudyError: The tokenizer puts no token into an empty prompt.
+    """
     if not model.empty_prompt:
         raise StudyError(
             "acc_mutual_info needs the score after an empty prompt, but this model's "
             "tokenizer puts no token there (no BOS); choose another normalisation"
         )
     plain = replace(config, mode="full", normalisation="acc", share_prefix=False)
-    empty, own = [model.empty_prompt] * len(tries), list(tries.values())
     scores, counts = score_prompts(
-        model, empty, own, range(len(own)), config=plain, budget=budget
+        model,
+        [model.empty_prompt] * len(tries),
+        tries,
+        range(len(tries)),
+        config=plain,
+        budget=budget,
     )
     assert scores.vectors is not None
-    maps = {
-        index: normalisation_of(trie, name, empty_scores=vector)
-        for (index, trie), vector in zip(tries.items(), scores.vectors, strict=True)
-    }
-    no_work_asked = dict(prompts=0, distinct_prompts=0, pairs=0, pairwise_positions=0)
-    return maps, replace(counts, **no_work_asked)
+    return scores.vectors, counts
 
 
 def _plan(model: ScoringModel, jobs: Sequence[Job], config: ScoringConfig) -> Pass:
@@ -206,7 +269,15 @@ def _plan(model: ScoringModel, jobs: Sequence[Job], config: ScoringConfig) -> Pa
         plain = without_adapter_wrapper(model.network)
         refuse_beyond_window(plain.config, longest)
     prefix = _shared_prefix(model, jobs) if shares else None
-    return Pass(model, jobs, layout, config.head_dtype, prefix)
+    keeps = (
+        config.keep_prompts
+        and config.mode == "top"
+        and layout == "tree"
+        and model.architecture.tree == "mask"
+        and not model.is_encoder_decoder
+    )
+    kept = room_for_kept(model) if keeps else None
+    return Pass(model, jobs, layout, config.head_dtype, prefix, kept)
 
 
 def _refuse_long(model: ScoringModel, jobs: Sequence[Job]) -> None:
@@ -237,26 +308,25 @@ def _work(run: _Run) -> None:
     """Rounds, each over all prompts that still have open nodes."""
     is_full = run.config.mode == "full"
     wanted = {
-        job: np.arange(search.trie.internal_count + 1 if is_full else 1)
-        for job, search in enumerate(run.searches)
+        job: np.arange(own.trie.internal_count + 1 if is_full else 1)
+        for job, own in enumerate(run.plan.jobs)
     }
     while wanted:
         rows = [row for job in sorted(wanted) for row in _rows(run, job, wanted[job])]
-        run.rounds.update(list(wanted))
-        run.unread.update(row.job for row in rows)
+        run.rounds[list(wanted)] += 1
+        np.add.at(run.unread, [row.job for row in rows], 1)
         run.following = {}
         _feed(run, rows)
         wanted = run.following
-    most = max(run.rounds.values(), default=0)
-    expansions = sum(int(search.is_expanded.sum()) for search in run.searches)
-    run.counts += WorkCounts(rounds=most, expansions=expansions)
+    expansions = sum(int(own.is_expanded.sum()) for own in run.searches)
+    run.counts += WorkCounts(rounds=int(run.rounds.max()), expansions=expansions)
 
 
 def _rows(run: _Run, job: int, wanted: Nodes) -> list[Row]:
     start = len(run.plan.start_of(Row(job, wanted[:0], wanted[:0])))
     return rows_for(
         job,
-        run.searches[job].trie,
+        run.plan.jobs[job].trie,
         wanted,
         layout=run.plan.layout,
         most_nodes=max(1, run.budget.positions - start),
@@ -279,7 +349,7 @@ def _feed(run: _Run, rows: Sequence[Row]) -> None:
             _take(run, readings)
 
 
-def _read_if_it_fits(run: _Run, batch: Batch) -> list[Reading] | None:
+def _read_if_it_fits(run: _Run, batch: Batch) -> Readings | None:
     try:
         return read_batch(batch, run.plan)
     except RuntimeError as error:
@@ -292,38 +362,62 @@ def _read_if_it_fits(run: _Run, batch: Batch) -> list[Reading] | None:
     return None
 
 
-def _take(run: _Run, readings: Sequence[Reading]) -> None:
+def _take(run: _Run, readings: Readings) -> None:
     """Tell the searches, and note which of them end here."""
-    finished = 0
-    for reading in readings:
-        job = reading.row.job
-        learn(run.searches[job], reading.row.reads, reading.log_probabilities)
-        if reading.state is not None:
-            run.free[job] = reading.free_prediction, reading.free_log_probability
-        run.unread[job] -= 1
-        if run.unread[job]:
-            continue
-        is_over = run.config.mode == "first"
-        nodes = np.arange(0) if is_over else open_nodes(run.searches[job])
+    jobs = np.array([row.job for row in readings.rows])
+    ended = jobs[readings.ends]
+    run.free_prediction[ended] = readings.free_prediction
+    run.free_log_probability[ended] = readings.free_log_probability
+    np.subtract.at(run.unread, jobs, 1)
+    groups = run.group[jobs]
+    for group in np.unique(groups):
+        _tell(run, readings, jobs, np.flatnonzero(groups == group))
+    _keep(run, readings, jobs)
+    _hand_on_states(run, readings.states, ended)
+    if run.progress is not None:
+        over = [job for job in set(jobs.tolist()) if not run.unread[job]]
+        finished = sum(len(run.members[j]) for j in over if j not in run.following)
+        if finished:
+            run.progress(finished)
+
+
+def _tell(run: _Run, readings: Readings, jobs: Nodes, rows: Nodes) -> None:
+    """Rows of one trie: what they read, and what their prompts need next."""
+    group = int(run.group[jobs[rows[0]]])
+    searches, first = run.searches[group], run.first_job[group]
+    reads = [readings.rows[row].reads for row in rows]
+    learn(
+        searches,
+        np.repeat(jobs[rows] - first, [len(own) for own in reads]),
+        np.concatenate(reads),
+        np.concatenate([readings.log_probabilities[row] for row in rows]),
+    )
+    complete = np.unique(jobs[rows])
+    complete = complete[run.unread[complete] == 0]
+    if run.config.mode != "top" or not len(complete):
+        return
+    opened = open_nodes(searches, complete - first)
+    for job, nodes in zip(complete.tolist(), opened, strict=True):
         if len(nodes):
             run.following[job] = nodes
-        else:
-            finished += len(run.members[job])
-    _hand_on_states(run, readings)
-    if run.progress is not None and finished:
-        run.progress(finished)
 
 
-def _hand_on_states(run: _Run, readings: Sequence[Reading]) -> None:
-    ends = [(r.row.job, r.state) for r in readings if r.state is not None]
-    if run.on_states is None or not ends:
+def _keep(run: _Run, readings: Readings, jobs: Nodes) -> None:
+    """Keys and values of the prompts that go on."""
+    if run.plan.kept is None or readings.cache is None:
         return
-    members = [run.members[job] for job, _ in ends]
-    states = [
-        state.expand(len(own), -1)
-        for own, (_, state) in zip(members, ends, strict=True)
-    ]
-    run.on_states(np.concatenate(members), torch.cat(states))
+    rows = {job: row for row, job in enumerate(jobs.tolist()) if job in run.following}
+    run.plan.kept.keep(readings.cache, rows, skip=run.plan.skipped)
+
+
+def _hand_on_states(
+    run: _Run, states: Float[Tensor, "end d_model"], jobs: Nodes
+) -> None:
+    if run.on_states is None or not len(jobs):
+        return
+    members = [run.members[job] for job in jobs]
+    counts = torch.tensor([len(own) for own in members], device=states.device)
+    run.on_states(np.concatenate(members), states.repeat_interleave(counts, dim=0))
 
 
 def _scores(run: _Run) -> PromptScores:
@@ -331,11 +425,14 @@ def _scores(run: _Run) -> PromptScores:
     job_of = np.empty(sum(map(len, run.members)), dtype=np.int64)
     for job, own in enumerate(run.members):
         job_of[own] = job
-    best = [outcome(search) for search in run.searches]
-    first = [s.edge_scores[s.trie.candidate_edges[:, 0]] for s in run.searches]
-    vectors = [search.partial for search in run.searches]
-    expansions = [int(search.is_expanded.sum()) for search in run.searches]
-    free = [run.free[job] for job in range(len(run.searches))]
+    best = [best for own in run.searches for best in outcomes(own)]
+    first = [
+        vector
+        for own in run.searches
+        for vector in own.edge_scores[:, own.trie.candidate_edges[:, 0]]
+    ]
+    vectors = [vector for own in run.searches for vector in own.partial]
+    expansions = np.concatenate([own.is_expanded.sum(axis=1) for own in run.searches])
     return PromptScores(
         prediction=np.array([b.prediction for b in best])[job_of],
         runner_up=np.array([b.runner_up for b in best])[job_of],
@@ -344,10 +441,10 @@ def _scores(run: _Run) -> PromptScores:
         margin=np.array([b.margin for b in best])[job_of],
         margin_is_exact=np.array([b.margin_is_exact for b in best])[job_of],
         is_tie=np.array([b.is_tie for b in best])[job_of],
-        free_prediction=np.array([token for token, _ in free])[job_of],
-        free_log_probability=np.array([score for _, score in free])[job_of],
-        expansions=np.array(expansions)[job_of],
-        rounds=np.array([run.rounds[job] for job in range(len(best))])[job_of],
+        free_prediction=run.free_prediction[job_of],
+        free_log_probability=run.free_log_probability[job_of],
+        expansions=expansions[job_of],
+        rounds=run.rounds[job_of],
         first_token=tuple(first[job] for job in job_of),
         vectors=(
             tuple(vectors[job] for job in job_of) if run.config.mode == "full" else None

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from transformers import DynamicCache
 
 from concord.models.readout import decoder_states, encoder_states, final_states
-from concord.scoring.batching import Batch
-from concord.scoring.passes import Pass
+from concord.scoring.batching import Batch, Row
+from concord.scoring.passes import Pass, keys_and_values
 from concord.scoring.tree import tree_attention, visible_until
 
 
@@ -27,25 +28,39 @@ class _Inputs:
     until: Int[np.ndarray, "batch position"]
 
 
-def batch_states(batch: Batch, plan: Pass) -> Float[Tensor, "batch position d_model"]:
-    """Final states of all positions, under the mask the layout needs."""
+def batch_states(
+    batch: Batch, plan: Pass
+) -> tuple[Float[Tensor, "batch position d_model"], DynamicCache | None]:
+    """Final states of all positions, under the mask the layout needs.
+
+    Returns:
+        The states; and keys and values of the prompts, if they are to be kept.
+    """
     inputs = _inputs(batch, plan)
     model = plan.model
-    device = model.device
-    ids = torch.from_numpy(inputs.ids).to(device)
-    is_real = torch.from_numpy(inputs.is_real).to(device)
-    places = torch.from_numpy(inputs.places).to(device)
-    needs_tree = plan.layout == "tree" and any(len(row.nodes) for row in batch.rows)
-    until = torch.from_numpy(inputs.until).to(device) if needs_tree else None
-    if plan.prefix is not None:
-        return _behind_prefix(ids, places, inputs, plan)
+    ids = torch.from_numpy(inputs.ids).to(model.device)
+    is_real = torch.from_numpy(inputs.is_real).to(model.device)
+    places = torch.from_numpy(inputs.places).to(model.device)
+    has_nodes = any(len(row.nodes) for row in batch.rows)
+    is_tree = plan.prefix is not None or (plan.layout == "tree" and has_nodes)
+    until = torch.from_numpy(inputs.until).to(model.device) if is_tree else None
+    cache, seen = _before(batch, plan)
     with tree_attention(
-        model.network, model.architecture, is_real=is_real, places=places, until=until
+        model.network,
+        model.architecture,
+        is_real=is_real,
+        places=places,
+        until=until,
+        seen=seen,
     ) as mask:
         if not model.is_encoder_decoder:
-            return final_states(model.network, model.architecture, ids, mask, places)
+            before = {} if cache is None else {"past_key_values": cache}
+            states = final_states(
+                model.network, model.architecture, ids, mask, places, **before
+            )
+            return states, None if has_nodes else cache
         source, source_mask = _encoded(batch, plan)
-        return decoder_states(
+        states = decoder_states(
             model.network,
             model.architecture,
             ids,
@@ -53,52 +68,72 @@ def batch_states(batch: Batch, plan: Pass) -> Float[Tensor, "batch position d_mo
             source_mask,
             decoder_mask=mask,
         )
+        return states, None
+
+
+def _before(
+    batch: Batch, plan: Pass
+) -> tuple[DynamicCache | None, Bool[Tensor, "batch seen"] | None]:
+    """Keys and values that stand before the rows, and which of them each row sees."""
+    rows = [batch.rows[i % len(batch.rows)] for i in range(batch.row_count)]
+    cache = None if plan.prefix is None else plan.prefix.expanded(len(rows))
+    seen = np.ones((len(rows), plan.skipped), dtype=bool)
+    if plan.kept is not None and plan.is_kept(batch.rows[0]):
+        jobs = [row.job for row in rows]
+        own = plan.kept.gathered(jobs)
+        cache = own if cache is None else _joined(cache, own)
+        lengths = np.array([len(plan.jobs[job].prompt) for job in jobs]) - plan.skipped
+        length = plan.kept.length_of(jobs[0])
+        seen = np.hstack([seen, np.arange(length) < lengths[:, None]])
+    elif plan.kept is not None and cache is None:
+        cache = DynamicCache()
+    if not seen.shape[1]:
+        return cache, None
+    return cache, torch.from_numpy(seen).to(plan.model.device)
+
+
+def _joined(first: DynamicCache, second: DynamicCache) -> DynamicCache:
+    for index, layer in enumerate(second.layers):
+        first.update(*keys_and_values(layer), index)
+    return first
 
 
 def _inputs(batch: Batch, plan: Pass) -> _Inputs:
-    shape = (batch.row_count, batch.shape.decoder)
-    ids = np.full(shape, plan.model.pad_id)
-    is_real, places = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-    until = np.tile(np.arange(shape[1]), (shape[0], 1))
-    for index in range(batch.row_count):
-        row = batch.rows[index % len(batch.rows)]
-        trie, start = plan.jobs[row.job].trie, plan.start_of(row)
-        end = len(start) + len(row.nodes)
-        ids[index, :end] = (*start, *trie.node_tokens[row.nodes])
-        is_real[index, :end] = 1
-        own = np.append(
-            np.arange(len(start)), len(start) - 1 + trie.node_depths[row.nodes]
-        )
-        places[index, :end] = own + plan.skipped
-        until[index, :end] = visible_until(trie, row.nodes, len(start))
-    return _Inputs(ids, is_real, places, until)
+    """Arrays of the rows; copies of the first ones fill the batch up."""
+    rows, width = batch.rows, batch.shape.decoder
+    starts = [plan.start_of(row) for row in rows]
+    tries = [plan.jobs[row.job].trie for row in rows]
+    tokens = [
+        part
+        for start, trie, row in zip(starts, tries, rows, strict=True)
+        for part in (start, trie.node_tokens[row.nodes])
+    ]
+    lengths = np.array(
+        [len(s) + len(r.nodes) for s, r in zip(starts, rows, strict=True)]
+    )
+    is_real = np.arange(width) < lengths[:, None]
+    ids = np.full(is_real.shape, plan.model.pad_id)
+    ids[is_real] = np.concatenate(tokens)
+    places = np.where(is_real, np.arange(width) + plan.skipped, 0)
+    until = np.tile(np.arange(width), (len(rows), 1))
+    for index, (start, trie, row) in enumerate(zip(starts, tries, rows, strict=True)):
+        if plan.prefix is not None or len(row.nodes):
+            until[index, : lengths[index]] = visible_until(trie, row.nodes, len(start))
+        if len(row.nodes):
+            front = _front_of(plan, row, len(start))
+            own = front - 1 + trie.node_depths[row.nodes]
+            places[index, len(start) : lengths[index]] = own
+    copies = np.arange(batch.row_count) % len(rows)
+    return _Inputs(
+        ids[copies], is_real[copies].astype(np.int64), places[copies], until[copies]
+    )
 
 
-def _behind_prefix(
-    ids: Int[Tensor, "batch position"],
-    places: Int[Tensor, "batch position"],
-    inputs: _Inputs,
-    plan: Pass,
-) -> Float[Tensor, "batch position d_model"]:
-    assert plan.prefix is not None
-    model, rows = plan.model, ids.shape[0]
-    until = torch.from_numpy(inputs.until).to(model.device)
-    with tree_attention(
-        model.network,
-        model.architecture,
-        is_real=torch.from_numpy(inputs.is_real).to(model.device),
-        places=places,
-        until=until,
-        seen_before=plan.prefix.length,
-    ) as mask:
-        return final_states(
-            model.network,
-            model.architecture,
-            ids,
-            mask,
-            places,
-            past_key_values=plan.prefix.expanded(rows),
-        )
+def _front_of(plan: Pass, row: Row, start: int) -> int:
+    """Places in front of a row's nodes, whether fed with them or before."""
+    if plan.is_kept(row):
+        return len(plan.jobs[row.job].prompt)
+    return plan.skipped + start
 
 
 def _encoded(

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from transformers import DynamicCache
 
 from concord.errors import ModelError
 from concord.models.architecture import without_adapter_wrapper
@@ -18,6 +19,7 @@ from concord.models.readout import unembed
 from concord.scoring.batching import Batch, Row
 from concord.scoring.feeding import batch_states
 from concord.scoring.passes import Pass, ScoringModel
+from concord.scoring.trie import CandidateTrie
 
 PROJECTED_ROWS = 2048
 """States that go through the unembedding at once, at most."""
@@ -37,44 +39,66 @@ def projected_rows(model: ScoringModel) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
-    """What one row gave."""
+class Readings:
+    """What a batch gave, copies left out."""
 
-    row: Row
-    log_probabilities: Float[np.ndarray, " edge"]
-    """Of all edges of the nodes read, in the order of `CandidateTrie.edges_of`."""
-    free_prediction: int = -1
-    """Best token of the vocabulary at the end of the prompt, if the row reads it."""
-    free_log_probability: float = np.nan
-    state: Float[Tensor, " d_model"] | None = None
-    """Final state at the end of the prompt, if the row reads it."""
+    rows: tuple[Row, ...]
+    log_probabilities: list[Float[np.ndarray, " edge"]]
+    """For each row, of all edges of the nodes read (`CandidateTrie.edges_of`)."""
+    ends: Int[np.ndarray, " end"]
+    """Rows that read the end of their prompt; what follows is for these."""
+    free_prediction: Int[np.ndarray, " end"]
+    """Best token of the vocabulary there."""
+    free_log_probability: Float[np.ndarray, " end"]
+    states: Float[Tensor, "end d_model"]
+    """Final states there."""
+    cache: DynamicCache | None
+    """Keys and values of all rows, if prompts are to be kept."""
 
 
 @torch.inference_mode()
-def read_batch(batch: Batch, plan: Pass) -> list[Reading]:
+def read_batch(batch: Batch, plan: Pass) -> Readings:
     """Run a batch and read the asked-for positions of its rows (not of copies).
 
     Raises:
         ModelError: The model gave something that is not a number, or a candidate's
             token is not in its vocabulary.
     """
-    states = batch_states(batch, plan)
-    rows, positions, ends = _read_positions(batch.rows, plan)
+    states, cache = batch_states(batch, plan)
+    rows, positions, starts = _read_positions(batch.rows, plan)
     index = torch.from_numpy(rows), torch.from_numpy(positions)
     wanted = states[index[0].to(states.device), index[1].to(states.device)]
-    edges = [plan.jobs[row.job].trie.edges_of(row.reads) for row in batch.rows]
-    owners = np.concatenate(
-        [owner + start for (_, owner), start in zip(edges, ends[:-1], strict=True)]
-    )
-    tokens = np.concatenate(
-        [
-            plan.jobs[row.job].trie.edge_tokens[own]
-            for row, (own, _) in zip(batch.rows, edges, strict=True)
-        ]
-    )
-    is_end = np.concatenate([row.reads == 0 for row in batch.rows])
+    edges = [_edges_read(plan.jobs[row.job].trie, row) for row in batch.rows]
+    counts = np.array([len(own) for own, _ in edges])
+    owners = np.concatenate([owner for _, owner in edges])
+    owners += np.repeat(starts[:-1], counts)
+    tokens = np.concatenate([own for own, _ in edges])
+    is_end = np.concatenate([row.reads for row in batch.rows]) == 0
     scores, best, best_scores = _project(wanted, owners, tokens, is_end, plan)
-    return _readings(batch.rows, edges, scores, (best, best_scores, wanted), ends)
+    ends = np.flatnonzero(is_end)
+    return Readings(
+        rows=batch.rows,
+        log_probabilities=np.split(scores, np.cumsum(counts)[:-1]),
+        ends=rows[ends],
+        free_prediction=best[ends],
+        free_log_probability=best_scores[ends],
+        states=wanted[torch.from_numpy(ends).to(wanted.device)],
+        cache=cache,
+    )
+
+
+def _edges_read(
+    trie: CandidateTrie, row: Row
+) -> tuple[Int[np.ndarray, " edge"], Int[np.ndarray, " edge"]]:
+    """Tokens of all edges a row reads, and for each the place among its reads."""
+    if len(row.reads) == 1:
+        first, last = (
+            trie.edge_offsets[row.reads[0]],
+            trie.edge_offsets[row.reads[0] + 1],
+        )
+        return trie.edge_tokens[first:last], np.zeros(last - first, dtype=np.int64)
+    edges, owner = trie.edges_of(row.reads)
+    return trie.edge_tokens[edges], owner
 
 
 def _read_positions(
@@ -85,14 +109,16 @@ def _read_positions(
     """Row and position of every read, and where each row's reads begin."""
     counts = [len(row.reads) for row in rows]
     owners = np.repeat(np.arange(len(rows)), counts)
-    positions = np.concatenate(
-        [
-            len(plan.start_of(row))
-            + np.where(row.reads == 0, -1, np.searchsorted(row.nodes, row.reads))
-            for row in rows
-        ]
-    )
+    positions = np.concatenate([_places_read(row, plan) for row in rows])
     return owners, positions, np.append(0, np.cumsum(counts))
+
+
+def _places_read(row: Row, plan: Pass) -> Int[np.ndarray, " read"]:
+    start = len(plan.start_of(row))
+    if not len(row.nodes):
+        return np.full(len(row.reads), start - 1)
+    found = np.searchsorted(row.nodes, row.reads)
+    return start + np.where(row.reads == 0, -1, found)
 
 
 def _project(
@@ -163,22 +189,3 @@ def _refuse_unknown(tokens: Int[np.ndarray, " edge"], vocabulary: int) -> None:
             f"a candidate has token id {int(tokens.max())}, but the model's vocabulary "
             f"ends at {vocabulary - 1}; use the tokenizer that belongs to the model"
         )
-
-
-def _readings(
-    rows: Sequence[Row],
-    edges: Sequence[tuple[Int[np.ndarray, " edge"], Int[np.ndarray, " edge"]]],
-    scores: Float[np.ndarray, " edge"],
-    free: tuple[Int[np.ndarray, " read"], Float[np.ndarray, " read"], Tensor],
-    ends: Int[np.ndarray, " row_plus_one"],
-) -> list[Reading]:
-    best, best_scores, states = free
-    cuts = np.cumsum([len(own) for own, _ in edges])[:-1]
-    readings = []
-    for row, own, first in zip(rows, np.split(scores, cuts), ends, strict=False):
-        if len(row.reads) and row.reads[0] == 0:
-            free_of_row = int(best[first]), float(best_scores[first]), states[first]
-            readings.append(Reading(row, own, *free_of_row))
-        else:
-            readings.append(Reading(row, own))
-    return readings

@@ -77,7 +77,13 @@ def noise_floor(
 
 def one_by_one(config: ScoringConfig) -> ScoringConfig:
     """The plain way to the same scores: one path per row, no padding."""
-    return replace(config, deterministic=False, share_prefix=False, layout="chains")
+    return replace(
+        config,
+        deterministic=False,
+        share_prefix=False,
+        keep_prompts=False,
+        layout="chains",
+    )
 
 
 def noise_sample(prompts: Sequence[Tokens], size: int) -> Int[np.ndarray, " sample"]:

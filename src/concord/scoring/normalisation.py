@@ -5,11 +5,12 @@ alone. An upper bound of s is therefore an upper bound after normalisation too, 
 is what keeps the best-first search exact under all of them.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from concord.errors import StudyError, did_you_mean
 from concord.scoring.trie import CandidateTrie
@@ -68,3 +69,40 @@ def normalisation_of(
         known = did_you_mean(name, NORMALISATIONS)
         raise StudyError(f"unknown normalisation {name!r}: {known}")
     return Affine(scale=scale, offset=offset)
+
+
+def predictions_under_all(
+    vectors: Sequence[Float[np.ndarray, " candidate"]],
+    tries: Sequence[CandidateTrie],
+    trie_index: Sequence[int],
+    *,
+    empty_scores: Sequence[Float[np.ndarray, " candidate"]] | None = None,
+) -> Mapping[str, Int[np.ndarray, " prompt"]]:
+    """The best candidate of every prompt under each normalisation, from full scores.
+
+    The lowest index wins a tie, as everywhere.
+
+    Args:
+        vectors: Mode `full`: the sum of every candidate, one vector for each prompt.
+        tries: The candidates.
+        trie_index: Which of them belongs to each prompt.
+        empty_scores: Of each trie after the empty prompt; None where there is no such
+            prompt.
+
+    Returns:
+        Indices by name of the normalisation; `acc_mutual_info` is left out without
+        `empty_scores`.
+    """
+    names = list(get_args(Normalisation))
+    if empty_scores is None:
+        names.remove("acc_mutual_info")
+    owners = np.asarray(trie_index)
+    found = {name: np.full(len(vectors), -1) for name in names}
+    for index in np.unique(owners).tolist():
+        places = np.flatnonzero(owners == index)
+        scores = np.stack([vectors[place] for place in places.tolist()])
+        empty = None if empty_scores is None else empty_scores[index]
+        for name in names:
+            normalise = normalisation_of(tries[index], name, empty_scores=empty)
+            found[name][places] = normalise(scores).argmax(axis=1)
+    return found

@@ -10,7 +10,7 @@ from concord.models.readout import HeadDtype
 from concord.scoring.normalisation import Normalisation
 from concord.scoring.tree import Layout
 
-SCORING_VERSION = 1
+SCORING_VERSION = 2
 """Raised whenever scores may change; the padding grid is part of it."""
 
 Mode = Literal["top", "full", "first"]
@@ -33,6 +33,9 @@ class ScoringConfig:
     """Fixed shapes: pad to a grid, fill batches with copies."""
     share_prefix: bool = False
     """Run tokens that all prompts of a call begin with once."""
+    keep_prompts: bool = True
+    """Keep keys and values of prompts between the rounds of `top`, where the family
+    allows it and as far as there is room."""
     layout: Literal["auto", Layout] = "auto"
     """Tree rows where the family allows them; or chain rows always."""
 

@@ -48,7 +48,7 @@ def rows_for(
             subtrees, the prompt repeated; one subtree is never split.
     """
     nodes = trie.with_ancestors(wanted)
-    if not len(nodes):
+    if not len(nodes) or (layout == "tree" and len(nodes) <= most_nodes):
         return [Row(job=job, nodes=nodes, reads=wanted)]
     if layout == "tree":
         parts = _subtree_groups(trie, nodes, most_nodes)
@@ -118,7 +118,7 @@ def tree_attention(
     is_real: Int[Tensor, "batch position"],
     places: Int[Tensor, "batch position"],
     until: Int[Tensor, "batch position"] | None,
-    seen_before: int = 0,
+    seen: Bool[Tensor, "batch seen"] | None = None,
 ) -> Generator[Tensor]:
     """The mask to call the model with, and a position bias that follows depths.
 
@@ -132,14 +132,14 @@ def tree_attention(
         is_real: 1 for tokens, 0 for padding.
         places: Position of each token on its own path.
         until: See `visible_until`; None for plain rows, which need no such mask.
-        seen_before: Tokens already in the cache, which every position sees.
+        seen: Which positions of the cache each row sees; None without a cache.
     """
     if until is None:
         yield is_real
         return
     allowed = tree_mask(until)
-    if seen_before:
-        before = allowed.new_ones((*allowed.shape[:2], seen_before))
+    if seen is not None:
+        before = seen[:, None, :].expand(-1, allowed.shape[1], -1)
         allowed = torch.cat([before, allowed], dim=2)
     plain: Any = without_adapter_wrapper(network)
     mask = attention_mask_of(allowed, plain.config._attn_implementation, plain.dtype)

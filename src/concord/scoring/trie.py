@@ -9,6 +9,7 @@ a candidate is the sum of the log-probabilities of its edges.
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Int
@@ -59,28 +60,36 @@ class CandidateTrie:
         """Depth of the deepest internal node: tokens fed after a prompt at most."""
         return int(self.node_depths.max())
 
+    @cached_property
+    def pairwise_depths(self) -> Int[np.ndarray, " node"]:
+        """Depths of the nodes from which some candidate's last token is read."""
+        last = self.candidate_nodes[np.arange(self.candidate_count), self.lengths - 1]
+        return self.node_depths[np.unique(last)]
+
+    @cached_property
+    def _edge_counts(self) -> Int[np.ndarray, " node"]:
+        return np.diff(self.edge_offsets)
+
     def edges_of(
         self, nodes: Int[np.ndarray, " wanted"]
     ) -> tuple[Int[np.ndarray, " edge"], Int[np.ndarray, " edge"]]:
         """All edges of some nodes, and for each edge the place of its node in them."""
-        counts = self.edge_offsets[nodes + 1] - self.edge_offsets[nodes]
+        counts = self._edge_counts[nodes]
         owner = np.repeat(np.arange(len(nodes)), counts)
-        starts = np.cumsum(counts) - counts
-        edges = np.arange(len(owner)) - starts[owner] + self.edge_offsets[nodes][owner]
-        return edges, owner
+        starts = self.edge_offsets[nodes] - (np.cumsum(counts) - counts)
+        return np.arange(len(owner)) + starts[owner], owner
 
     def with_ancestors(
         self, nodes: Int[np.ndarray, " wanted"]
     ) -> Int[np.ndarray, " closed"]:
         """The nodes and all above them, root left out, in depth-first order."""
-        found = {int(node) for node in nodes}
-        pending = list(found)
-        while pending:
-            parent = int(self.node_parents[pending.pop()])
-            if parent >= 0 and parent not in found:
-                found.add(parent)
-                pending.append(parent)
-        return np.array(sorted(found - {0}), dtype=np.int64)
+        is_found = np.zeros(len(self.node_tokens), dtype=bool)
+        above = nodes[nodes > 0]
+        while len(above):
+            is_found[above] = True
+            above = self.node_parents[above]
+            above = above[above > 0]
+        return np.flatnonzero(is_found)
 
 
 def build_trie(candidates: Sequence[Tokens], *, texts: Sequence[str]) -> CandidateTrie:

@@ -49,7 +49,7 @@ class WorkCounts:
         )
 
 
-def work_asked(plan: Pass, members: Sequence[Int[np.ndarray, " prompt"]]) -> WorkCounts:
+def work_asked(plan: Pass, members: Sequence[Int[np.ndarray, " _"]]) -> WorkCounts:
     """What was asked, and the prefix that is run once."""
     return WorkCounts(
         prompts=sum(map(len, members)),
@@ -69,16 +69,16 @@ def _pairwise_positions(plan: Pass, job: Job) -> int:
     """Rows of prompt + candidate less its last token, equal rows counted once."""
     trie, length = job.trie, len(job.prompt)
     if plan.model.is_encoder_decoder:
-        return int((length + trie.lengths).sum())
-    last = trie.candidate_nodes[np.arange(trie.candidate_count), trie.lengths - 1]
-    return int((length + trie.node_depths[np.unique(last)]).sum())
+        return length * trie.candidate_count + int(trie.lengths.sum())
+    depths = trie.pairwise_depths
+    return length * len(depths) + int(depths.sum())
 
 
 def work_of_batch(plan: Pass, batch: Batch) -> WorkCounts:
     """What one batch was."""
     shapes = [plan.shape_of(row) for row in batch.rows]
     sources = {row.job: s.encoder for row, s in zip(batch.rows, shapes, strict=True)}
-    fed = batch.row_count * batch.shape.positions
+    fed = batch.row_count * batch.shape.fed
     return WorkCounts(
         rows=len(batch.rows),
         token_positions=sum(s.decoder for s in shapes) + sum(sources.values()),

@@ -1,0 +1,168 @@
+"""How fast ParaRel is answered on an accelerator, beside what its matrices could do.
+
+A random LLaMA of 7B shape in bfloat16 answers the prompts of ParaRel in three contexts.
+Random weights are the hard case for best-first search: nothing is ruled out early. The
+card's rate is timed in the same run, on one large product of matrices.
+
+    python benchmarks/scoring_gpu.py --data-dir DATA --limit 20000
+    python benchmarks/scoring_gpu.py --data-dir DATA --limit 20 --tiny   # on a CPU
+"""
+
+import argparse
+import sys
+import time
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+from scoring import stand_in_tokenizer
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from concord.data.pararel import read_pararel
+from concord.models.architecture import architecture_of
+from concord.models.tokens import Encoder, candidate_ids, encode_prompts
+from concord.scoring.engine import (
+    ScoringConfig,
+    ScoringModel,
+    WorkCounts,
+    score_prompts,
+)
+from concord.scoring.trie import build_trie
+
+PART = 2048
+CONTEXTS = ("", "Everyone knows that ", "It is widely known that ")
+_SHAPE_7B: dict[str, Any] = dict(
+    hidden_size=4096,
+    intermediate_size=11008,
+    num_hidden_layers=32,
+    num_attention_heads=32,
+    vocab_size=32000,
+)
+_SHAPE_TINY: dict[str, Any] = dict(
+    hidden_size=64,
+    intermediate_size=96,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    vocab_size=6400,
+)
+
+
+def main() -> int:
+    """Measure and print."""
+    options = _options()
+    if not options.tiny and not torch.cuda.is_available():
+        print(
+            "found no CUDA device; needed one with room for 7B weights in bfloat16 "
+            "(about 13 GiB); give --tiny to try the code on this processor",
+            file=sys.stderr,
+        )
+        return 2
+    device = torch.device("cpu" if options.tiny else "cuda")
+    model = random_llama(_SHAPE_TINY if options.tiny else _SHAPE_7B, device)
+    print(report(model, options.data_dir, options.limit, device))
+    return 0
+
+
+def random_llama(shape: dict[str, Any], device: torch.device) -> ScoringModel:
+    """A LLaMA of that shape with random weights in bfloat16."""
+    torch.manual_seed(0)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        with device:
+            network = LlamaForCausalLM(LlamaConfig(**shape)).eval()
+    finally:
+        torch.set_default_dtype(before)
+    return ScoringModel(network, architecture_of(network), device)
+
+
+def matrix_rate(device: torch.device, size: int) -> float:
+    """Operations per second of a product of two large square matrices in bfloat16."""
+    first = torch.randn(size, size, device=device, dtype=torch.bfloat16)
+    best = float("inf")
+    for _ in range(5):
+        start = _now(device)
+        torch.matmul(first, first)
+        best = min(best, _now(device) - start)
+    return 2 * size**3 / best
+
+
+def report(
+    model: ScoringModel, data_dir: Path, limit: int | None, device: torch.device
+) -> str:
+    """Prompts per second, the share of the card's rate, and seconds by context."""
+    data = read_pararel(data_dir / "pararel")
+    encoder = Encoder(stand_in_tokenizer(data), family="llama")
+    asked = [
+        (relation, text)
+        for relation in data.relations
+        for fact in relation.facts
+        for _, text in relation.prompts_of(fact)
+    ]
+    step = max(1, len(asked) // limit) if limit else 1
+    asked = asked[::step][:limit]
+    rate = matrix_rate(device, 8192 if device.type == "cuda" else 256)
+    parameters = sum(p.numel() for p in model.network.parameters())
+    lines = [
+        f"{parameters / 1e9:.2f} B parameters, bfloat16, {_name(device)}; "
+        f"{len(asked):,} prompts; one product of matrices: {rate / 1e12:.1f} TFLOP/s",
+        "",
+        "| context | seconds | prompts/s | positions | share of the matrix rate |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    total = 0.0
+    for context in CONTEXTS:
+        pairs = [(relation, context + text) for relation, text in asked]
+        spent, work = _score(model, encoder, pairs, device)
+        operations = 2 * parameters * work.token_positions
+        lines.append(
+            f"| {context.strip() or 'none'} | {spent:.1f} | {len(asked) / spent:,.0f} "
+            f"| {work.token_positions:,} | {operations / spent / rate:.1%} |"
+        )
+        total += spent
+    return "\n".join([*lines, "", f"Three contexts: {total:.1f} s"])
+
+
+def _score(
+    model: ScoringModel, encoder: Encoder, pairs: list, device: torch.device
+) -> tuple[float, WorkCounts]:
+    """Wall-clock time of all parts; encoding is left out."""
+    tries, trie_index = [], []
+    for relation, group in groupby(pairs, key=lambda own: own[0]):
+        own = [text for _, text in group]
+        ids = candidate_ids(encoder, own[0], relation.candidates)
+        trie_index += [len(tries)] * len(own)
+        tries.append(build_trie(ids, texts=relation.candidates))
+    prompts = [p.ids for p in encode_prompts(encoder, [text for _, text in pairs])]
+    work, start = WorkCounts(), _now(device)
+    for first in range(0, len(prompts), PART):
+        block = slice(first, first + PART)
+        _, done = score_prompts(
+            model, prompts[block], tries, trie_index[block], config=ScoringConfig()
+        )
+        work += done
+    return _now(device) - start, work
+
+
+def _now(device: torch.device) -> float:
+    """The time once all that was asked of the device is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name() if device.type == "cuda" else "processor"
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Exact scoring on an accelerator")
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--limit", type=int, default=None)
+    parser.add_argument("--tiny", action="store_true")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
