@@ -166,6 +166,19 @@ def test_chance_agreement_leaves_templates_not_asked_out():
     np.testing.assert_array_equal(np.isnan(chance.per_fact), [False, False, True])
 
 
+def test_linear_term_with_a_missing_template_worked_by_hand():
+    # Templates answer a a b, a b b, a a -:
+    # p0 = (2, 1) / 3, p1 = (1, 2) / 3, p2 = (1, 0).
+    # p0.p1 = 12/27, p0.p2 = 18/27, p1.p2 = 9/27: facts 0 and 1 expect 13/27, fact 2 has
+    # one pair and expects 12/27; A_e = 38/81.
+    # Answers met in the other templates, mean over a fact's ordered pairs, twice:
+    # 36/27, 24/27, 27/27; less what is expected: 23/27, 11/27, 15/27, mean 49/81.
+    predictions = np.array([[0, 0, 1], [0, 1, 1], [0, 0, NOT_ASKED]])
+    chance = chance_agreement(predictions)
+    assert chance.value == pytest.approx(38 / 81)
+    np.testing.assert_allclose(chance.per_fact, np.array([58, 22, 34]) / 81)
+
+
 def test_linear_term_of_chance_agreement_predicts_a_reweighting():
     # Doubling one fact moves A_e by (its value - A_e) / (n + 1), to first order.
     predictions = np.random.default_rng(5).integers(4, size=(5, 3000))

@@ -156,3 +156,14 @@ def test_a_loss_is_real_when_the_whole_interval_lies_beyond_it():
 )
 def test_verdict(interval, margin, expected):
     assert verdict(interval, interval, margin=margin) == expected
+
+
+def test_a_difference_that_is_not_significant_is_not_claimed():
+    """The interval excludes 0, the p-value adjusted for all models does not."""
+    interval = (-0.034, -0.001)
+    assert verdict(interval, interval) == "less consistent"
+    assert verdict(interval, interval, is_significant=False) == "no difference seen"
+    same = verdict(
+        (-0.004, -0.001), (-0.004, -0.001), margin=0.01, is_significant=False
+    )
+    assert same == "same within 0.01"

@@ -50,7 +50,10 @@ class Clusters:
         """Sum over the units of each cluster."""
         if len(values) == 0:
             return np.zeros((0, values.shape[1]))
-        return np.add.reduceat(values[self._order], self._first_unit, axis=0)
+        ordered = values if self._is_ordered else values[self._order]
+        if len(self) == len(values):
+            return ordered
+        return np.add.reduceat(ordered, self._first_unit, axis=0)
 
     @cached_property
     def first(self) -> Int[np.ndarray, " stratum"]:
@@ -60,6 +63,10 @@ class Clusters:
     @cached_property
     def _order(self) -> Int[np.ndarray, " unit"]:
         return np.argsort(self.of_unit, kind="stable")
+
+    @cached_property
+    def _is_ordered(self) -> bool:
+        return bool((np.diff(self.of_unit) >= 0).all())
 
     @cached_property
     def _first_unit(self) -> Int[np.ndarray, " cluster"]:

@@ -181,6 +181,7 @@ def verdict(
     *,
     words: tuple[str, str] = ("more consistent", "less consistent"),
     margin: float | None = None,
+    is_significant: bool = True,
 ) -> str | None:
     """What may be said of tuned minus base, in words.
 
@@ -192,19 +193,22 @@ def verdict(
         narrow: The interval of coverage 2 level - 1, for the two one-sided tests.
         words: For an interval above 0, and below 0.
         margin: Largest difference that counts as the same.
+        is_significant: Whether the p-value, adjusted for all models tested, allows a
+            difference to be claimed; an interval takes no account of their number.
 
     Returns:
-        One of the words, ``no difference seen`` (the interval includes 0) or ``same
-        within MARGIN``; None without an interval.
+        One of the words, ``no difference seen`` (the interval includes 0, or the
+        difference is not significant) or ``same within MARGIN``; None without an
+        interval.
     """
     low, high = interval
     if np.isnan(low) or np.isnan(high):
         return None
     if margin is not None and is_equivalent(*narrow, margin):
         return f"same within {margin:g}"
-    if low > 0:
+    if low > 0 and is_significant:
         return words[0]
-    return words[1] if high < 0 else "no difference seen"
+    return words[1] if high < 0 and is_significant else "no difference seen"
 
 
 def _adjust(

@@ -7,6 +7,8 @@ beside the spread expected if all settings were equally good.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
+from math import comb
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -15,6 +17,7 @@ Spread = Callable[
     [Float[np.ndarray, "*batch instruction order"]], Float[np.ndarray, "*batch"]
 ]
 _BLOCK = 1 << 22
+_MOST_SUBSETS = 4096
 
 
 def accuracy_by_setting(
@@ -144,17 +147,44 @@ def _shuffled_means(
     """Mean of each setting after settings are exchanged within every question.
 
     Which settings are right is drawn anew for each question, as many as were right. The
-    questions with none or all right add a constant.
+    questions with none or all right add a constant. Questions with equally many right
+    are one kind: how often each choice of settings falls to them is one draw.
     """
     right_count = flat.sum(axis=1).astype(np.int64)
     setting_count = flat.shape[1]
     total = np.full(
         (replicates, setting_count), float((right_count == setting_count).sum())
     )
-    mixed = right_count[(right_count > 0) & (right_count < setting_count)]
-    step = max(1, _BLOCK // max(mixed.size * setting_count, 1))
-    for start in range(0, replicates if mixed.size else 0, step):
-        rows = min(step, replicates - start)
-        order = rng.random((rows, mixed.size, setting_count)).argsort(axis=-1)
-        total[start : start + rows] += (order < mixed[:, None]).sum(axis=1)
+    kinds, sizes = np.unique(right_count, return_counts=True)
+    for right, size in zip(kinds.tolist(), sizes.tolist(), strict=True):
+        if not 0 < right < setting_count:
+            continue
+        if comb(setting_count, right) <= _MOST_SUBSETS:
+            total += _by_subset(size, right, setting_count, replicates, rng)
+        else:
+            total += _by_question(size, right, setting_count, replicates, rng)
     return total / len(flat)
+
+
+def _by_subset(
+    size: int, right: int, settings: int, replicates: int, rng: np.random.Generator
+) -> Float[np.ndarray, "replicate setting"]:
+    """Right answers per setting: every choice of settings is equally likely."""
+    chosen = list(combinations(range(settings), right))
+    subsets = np.zeros((len(chosen), settings))
+    subsets[np.arange(len(chosen))[:, None], chosen] = 1.0
+    even = np.full(len(chosen), 1 / len(chosen))
+    return rng.multinomial(size, even, size=replicates) @ subsets
+
+
+def _by_question(
+    size: int, right: int, settings: int, replicates: int, rng: np.random.Generator
+) -> Float[np.ndarray, "replicate setting"]:
+    """The same, question by question: where the choices are too many to list."""
+    total = np.zeros((replicates, settings))
+    step = max(1, _BLOCK // (size * settings))
+    for start in range(0, replicates, step):
+        rows = min(step, replicates - start)
+        order = rng.random((rows, size, settings)).argsort(axis=-1)
+        total[start : start + rows] += (order < right).sum(axis=1)
+    return total
