@@ -5,6 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from concord.data.attributes import (
+    AttributeTexts,
+    find_attribute_texts,
+    read_attribute_texts,
+)
+from concord.data.choice_sets import read_choices
+from concord.data.choices import ChoiceData
 from concord.data.draw import draw_facts, draw_sentences
 from concord.data.fetch import data_folder
 from concord.data.groups import read_facts, read_groups
@@ -14,7 +21,7 @@ from concord.data.records import FactData, ParaphraseSet, SentenceData
 from concord.data.tapaco import read_tapaco
 from concord.errors import DataError
 from concord.results import fingerprint
-from concord.study import Study
+from concord.study import MECHANISM, Study
 
 
 @dataclass(frozen=True)
@@ -23,17 +30,31 @@ class Collection:
 
     facts: FactData | None
     sentences: tuple[SentenceData, ...]
+    choices: tuple[ChoiceData, ...] = ()
+    attributes: AttributeTexts | None = None
 
     def describe(self) -> dict[str, Any]:
         """Counts and notes by name, as the run records them."""
         described: dict[str, Any] = {
             data.name: {"counts": dict(data.counts), "notes": list(data.notes)}
-            for data in self.sentences
+            for data in (*self.sentences, *self.choices)
         }
         if self.facts is not None:
             described["facts"] = {
                 "counts": dict(self.facts.counts),
                 "notes": list(self.facts.notes),
+                "templates": {
+                    relation.id: [
+                        {"lemma": one.lemma, "tense": one.tense, "line": one.line}
+                        for one in relation.templates
+                    ]
+                    for relation in self.facts.relations
+                },
+            }
+        if self.attributes is not None:
+            described["attributes"] = {
+                "counts": dict(self.attributes.counts),
+                "notes": list(self.attributes.notes),
             }
         return described
 
@@ -43,8 +64,11 @@ class Collection:
             data.name: fingerprint([repr(data.sets), repr(data.pairs)])
             for data in self.sentences
         }
+        found |= {f"choices {data.name}": data.fingerprint for data in self.choices}
         if self.facts is not None:
             found["facts"] = fingerprint(repr(self.facts.relations))
+        if self.attributes is not None:
+            found["attributes"] = self.attributes.fingerprint
         return found
 
 
@@ -55,7 +79,7 @@ def read_collection(study: Study) -> Collection:
         DataError: A file is missing, malformed or empty.
     """
     needs_sentences = "representation" in study.analyses
-    needs_facts = "facts" in study.analyses
+    needs_facts = not {"facts", *MECHANISM}.isdisjoint(study.analyses)
     datasets = study.representation.datasets if needs_sentences else ()
     facts = None
     if needs_facts or "pararel" in datasets:
@@ -66,7 +90,27 @@ def read_collection(study: Study) -> Collection:
         else _read_sentences(name, study)
         for name in datasets
     )
-    return Collection(facts, sentences)
+    choices = read_choices(study) if "choices" in study.analyses else ()
+    attributes = _read_attributes(study, facts)
+    return Collection(facts, sentences, choices=choices, attributes=attributes)
+
+
+def _read_attributes(study: Study, facts: FactData | None) -> AttributeTexts | None:
+    """Texts about the subjects, from the place that the study names, if any."""
+    config = study.enrichment
+    if "enrichment" not in study.analyses or facts is None:
+        return None
+    if config.passages is not None:
+        subjects = (fact.subject for fact in facts.facts)
+        return find_attribute_texts(config.passages, subjects)
+    if config.texts is None:
+        return None
+    if config.texts != "auto":
+        return read_attribute_texts(Path(config.texts))
+    folder = (study.data_dir or Path()) / "attributes"
+    if study.data_dir is None or not folder.is_dir():
+        return None
+    return read_attribute_texts(folder)
 
 
 def _read_facts(study: Study) -> FactData:

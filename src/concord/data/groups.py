@@ -115,7 +115,7 @@ def _build(
     given = [(pair_of(row, "subject", "object"), _pattern(row)) for row in rows]
     patterns = list(dict.fromkeys(pattern for _, pattern in given))
     templates = object_final_templates(
-        Template(name, index, pattern, pattern)
+        Template(name, index, pattern, pattern, line=index)
         for index, pattern in enumerate(patterns)
     )
     # A fact has one row per template, so repeated pairs are no repeated tuples here.

@@ -194,13 +194,13 @@ def _is_chosen(
 
 def _read_templates(folder: Path, relation: str) -> _RelationTemplates:
     rows = read_rows(folder / TEMPLATE_FOLDER / f"{relation}.jsonl")
-    templates = [_template(relation, row) for row in rows]
+    templates = [_template(relation, row, line) for line, row in enumerate(rows)]
     return _RelationTemplates(
         relation, len(templates), object_final_templates(templates)
     )
 
 
-def _template(relation: str, row: Row) -> Template:
+def _template(relation: str, row: Row, line: int) -> Template:
     pattern = row.text("pattern")
     require_slots(pattern, row.place)
     return Template(
@@ -211,6 +211,7 @@ def _template(relation: str, row: Row) -> Template:
         lemma=row.optional_text("lemma"),
         extended_lemma=row.optional_text("extended_lemma"),
         tense=row.optional_text("tense"),
+        line=line,
     )
 
 

@@ -21,6 +21,9 @@ class Template:
     lemma: str | None = None
     extended_lemma: str | None = None
     tense: str | None = None
+    line: int = 0
+    """Place among all templates of the relation, usable or not; 0 is the first, in
+    ParaRel the one LAMA began with."""
 
     def fill(self, subject: str) -> str:
         """The prompt: subject in its slot, nothing of the object."""
@@ -113,6 +116,11 @@ class SentenceData:
     pairs: tuple[SentencePair, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_of_facts(self) -> bool:
+        """Its sets are the filled templates of facts."""
+        return bool(self.sets) and all(group.relation for group in self.sets)
 
     @property
     def sentences(self) -> tuple[str, ...]:

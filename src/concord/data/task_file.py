@@ -1,0 +1,193 @@
+"""A user's own task: a YAML file that names data, a prompt and instructions.
+
+::
+
+    data: questions.jsonl          # beside the task file; any format with columns
+    options: ["yes", "no"]         # or the name of a column that holds them
+    answer: answer                 # column: letter or text of the right option
+    instructions:                  # wordings of one task
+      - Answer the question.
+      - Read the passage and answer.
+    prompt: |
+      {{ instruction }}
+
+      {{ passage }}
+      Question: {{ question }}
+      {{ options }}
+      Answer:
+    group: title                   # column: rows of one group are drawn together
+    perturb: [question]            # columns that perturbations may change
+
+The prompt is a Jinja template in a sandbox: it sees the columns of the row, the
+instruction and the options, and nothing else. Logic stays in data and code; the
+template places text.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from concord.data.choices import ChoiceItem, Question, Wording
+from concord.data.questions import check_options, question_of, refuse_repeated_ids
+from concord.data.rows import Row, read_rows, read_text
+from concord.errors import DataError, did_you_mean
+
+SUFFIXES = (".yaml", ".yml")
+_PLACE = "concord-place-of-the-options"
+
+
+class TaskFile(BaseModel):
+    """What a task file says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: Annotated[str, Field(min_length=1)]
+    """Path of the rows, from the task file's folder."""
+    prompt: Annotated[str, Field(min_length=1)]
+    options: tuple[str, ...] | str = "options"
+    """The options of every row, or the column that holds them."""
+    answer: str = "answer"
+    instructions: Annotated[tuple[str, ...], Field(min_length=1)] = ("",)
+    id: str | None = None
+    topic: str | None = None
+    group: str | None = None
+    perturb: tuple[str, ...] = ("question",)
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """A row of a task: the question it asks, and its columns for the prompt."""
+
+    question: Question
+    row: Row
+
+
+Perturb = Callable[[str, str], str]
+
+
+def read_task(path: Path) -> tuple[TaskFile, list[TaskRow]]:
+    """A task file and its rows, every prompt rendered once to find faults early.
+
+    Raises:
+        DataError: A key is unknown or missing, the template cannot be used, or a row is
+            faulty; the file and, for rows, the line are named.
+    """
+    task = _parse(path)
+    if not isinstance(task.options, str):
+        check_options(list(task.options), f"{path}: options")
+    template = _template(task, path)
+    source = path.parent / task.data
+    rows = []
+    for number, row in enumerate(read_rows(source), start=1):
+        before, after = _frame(template, row, task.instructions[0], path)
+        rows.append(TaskRow(_question(task, row, source, number, before + after), row))
+    refuse_repeated_ids([row.question for row in rows])
+    return task, rows
+
+
+def task_items(
+    path: Path,
+    task: TaskFile,
+    rows: Sequence[TaskRow],
+    perturbations: Mapping[str, Perturb],
+) -> tuple[tuple[ChoiceItem, ...], tuple[Wording, ...]]:
+    """Rows in every instruction; and, in the first, with every perturbation.
+
+    Raises:
+        DataError: A column that is to be changed is missing or no text.
+    """
+    template, first = _template(task, path), task.instructions[0]
+    wordings = [Wording(index) for index in range(len(task.instructions))]
+    wordings += [Wording(0, name) for name in perturbations]
+    items = []
+    for one in rows:
+        frames = [_frame(template, one.row, text, path) for text in task.instructions]
+        for change in perturbations.values():
+            changed = _changed(one, task.perturb, change)
+            frames.append(_frame(template, changed, first, path))
+        items.append(ChoiceItem(one.question, tuple(frames)))
+    return tuple(items), tuple(wordings)
+
+
+def _parse(path: Path) -> TaskFile:
+    try:
+        content: Any = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        raise DataError(f"{path}: not YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise DataError(
+            f"{path}: found {type(content).__name__}; needed keys and values: data, "
+            "prompt, options, answer, instructions"
+        )
+    try:
+        return TaskFile.model_validate(content)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = str(fault["loc"][0])
+        if fault["type"] == "extra_forbidden":
+            known = did_you_mean(key, TaskFile.model_fields)
+            raise DataError(f"{path}: unknown key {key!r}; {known}") from None
+        raise DataError(
+            f"{path}: {key}: {fault['msg'].lower()}; correct the key"
+        ) from None
+
+
+def _template(task: TaskFile, path: Path) -> Template:
+    environment = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined, keep_trailing_newline=False
+    )
+    try:
+        return environment.from_string(task.prompt)
+    except TemplateError as error:
+        raise DataError(f"{path}: prompt: not a Jinja template ({error})") from None
+
+
+def _frame(
+    template: Template, row: Row, instruction: str, path: Path
+) -> tuple[str, str]:
+    """The prompt before and after its options, white space at its ends left out."""
+    cells = {**row.cells, "instruction": instruction, "options": _PLACE}
+    try:
+        text = template.render(cells)
+    except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
+        known = ", ".join(sorted(map(str, cells)))
+        raise DataError(
+            f"{row.place}: the prompt of {path} cannot be filled ({error}); known "
+            f"here: {known}. Correct the prompt, or the row."
+        ) from None
+    if text.count(_PLACE) != 1:
+        raise DataError(
+            f"{path}: the prompt prints the options {text.count(_PLACE)} times; needed "
+            "{{ options }} exactly once"
+        )
+    before, after = text.strip().split(_PLACE)
+    return before, after
+
+
+def _question(
+    task: TaskFile, row: Row, source: Path, number: int, asked: str
+) -> Question:
+    """The row under the names that questions have."""
+    cells: dict[str, object] = {"question": asked}
+    columns = {"answer": task.answer, "id": task.id, "topic": task.topic}
+    columns |= {"group": task.group}
+    if isinstance(task.options, str):
+        columns["options"] = task.options
+    for name, column in columns.items():
+        if column is not None:
+            cells[name] = row.cells[row.column(column)]
+    fixed = None if isinstance(task.options, str) else task.options
+    return question_of(Row(row.place, cells), source, number, options=fixed)
+
+
+def _changed(one: TaskRow, columns: Sequence[str], change: Perturb) -> Row:
+    cells = dict(one.row.cells)
+    for column in columns:
+        cells[column] = change(one.row.text(column), one.question.id)
+    return Row(one.row.place, cells)
