@@ -573,11 +573,11 @@ def test_agreement_by_form_needs_lemmas_and_tenses_in_the_run(tmp_path: Path):
     run = write_synthetic_run(tmp_path, relations=2, templates=3, analyses=["facts"])
     info = json.loads((tmp_path / "run.json").read_text())
     forms = [
-        {"lemma": "be", "tense": "past"},
-        {"lemma": "be", "tense": "present"},
-        {"lemma": "lie", "tense": "past"},
+        {"lemma": "be", "tense": "past", "line": 0},
+        {"lemma": "be", "tense": "present", "line": 2},
+        {"lemma": "lie", "tense": "past", "line": 3},
     ]
-    info["data"]["pararel"]["templates"] = {"P100": forms, "P101": forms}
+    info["data"]["facts"] = {"templates": {"P100": forms, "P101": forms}}
     (tmp_path / "run.json").write_text(json.dumps(info))
     summary = summarise(run, **FAST)
     first_two = {
@@ -587,6 +587,27 @@ def test_agreement_by_form_needs_lemmas_and_tenses_in_the_run(tmp_path: Path):
     assert value(summary, "pararel.same_lemma_agreement", "base")[
         "value"
     ] == pytest.approx(macro(first_two, agreement_of))
+
+
+def test_a_relation_whose_first_template_cannot_be_used_has_no_lama_accuracy(
+    tmp_path: Path,
+):
+    run = write_synthetic_run(tmp_path, relations=2, templates=2, analyses=["facts"])
+    info = json.loads((tmp_path / "run.json").read_text())
+    first = [{"lemma": None, "tense": None, "line": line} for line in (0, 1)]
+    later = [{"lemma": None, "tense": None, "line": line} for line in (1, 2)]
+    info["data"]["facts"] = {"templates": {"P100": first, "P101": later}}
+    (tmp_path / "run.json").write_text(json.dumps(info))
+    found = value(summarise(run, **FAST), "pararel.lama_accuracy", "base")
+    of_first = [
+        row["is_correct"]
+        for fact, contexts in answers(run, "base").items()
+        if fact[0] == "P100"
+        for rows in contexts.values()
+        for row in rows[:1]
+    ]
+    assert found["value"] == pytest.approx(sum(of_first) / len(of_first))
+    assert found["n"]["relations"] == 1
 
 
 def test_every_key_is_described_and_every_description_is_whole(summary: Summary):
@@ -599,7 +620,8 @@ def test_every_key_is_described_and_every_description_is_whole(summary: Summary)
     unused = {
         pattern
         for pattern in MEASURES
-        if not any(fnmatchcase(key, pattern) for key in used)
+        if pattern.startswith(("facts.", "pararel.", "mpararel.", "represent"))
+        and not any(fnmatchcase(key, pattern) for key in used)
     }
     assert unused == {"pararel.same_*_agreement", "pararel.other_*_agreement"}
 

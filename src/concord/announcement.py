@@ -20,6 +20,13 @@ def announcement(plan: Plan) -> Iterator[RenderableType]:
         yield Text(f"{name}: {counts}")
         yield from (Text(f"  {note}", style="dim") for note in described["notes"])
     yield _audit(plan)
+    if any(_is_control(row) for row in plan.audit):
+        yield Text("contexts same: tuned models get the base's prompts, ids identical.")
+
+
+def _is_control(row: dict[str, Any]) -> bool:
+    """A same-prompt control: the base's prompt, shown already, and nothing else."""
+    return row["contexts"] == "same" and row["same_ids"]
 
 
 def _workload(plan: Plan) -> Table:
@@ -44,7 +51,7 @@ def _audit(plan: Plan) -> Table:
     for name in ("context", "base", "tuned", "ids"):
         table.add_column(name, overflow="fold")
     shared: dict[tuple[Any, ...], list[str]] = {}
-    for row in plan.audit:
+    for row in (row for row in plan.audit if not _is_control(row)):
         where = f"{row['analysis']} {row['contexts']} {row['context']}"
         key = (where, *_sides(row), row["same_ids"])
         shared.setdefault(key, []).append(row["tuned_model"])

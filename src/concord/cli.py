@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -31,7 +32,17 @@ app.add_typer(organism_app, name="organism")
 
 out = Console()
 err = Console(stderr=True)
-KNOWN_ANALYSES = ("facts", "representation", "noise")
+INTERRUPTED = 130
+KNOWN_ANALYSES = (
+    "facts",
+    "representation",
+    "noise",
+    "choices",
+    "enrichment",
+    "relations",
+    "extraction",
+    "knockout",
+)
 """Names of the analyses; a test holds them equal to `concord.analyses.ANALYSES`."""
 
 Models = Annotated[
@@ -142,7 +153,7 @@ def demo(
     from concord import organism
 
     folder = output or Path("concord-demo")
-    data_dir = folder / "data"
+    data_dir = folder.with_name(f"{folder.name}-data")
     organism.write_world_data(organism.shipped_world(), data_dir)
     flags = {"output": folder, "data_dir": data_dir, "limit": limit}
     settings = _layers(None, None, "quick" if quick else "demo", flags, None)
@@ -155,6 +166,95 @@ def report(run: Annotated[Path, typer.Argument(help="A run's folder.")]) -> None
     from concord.redraw import redraw
 
     out.print(f"Report: {redraw(run)}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def flips(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    model: Annotated[str | None, typer.Option(help="A tuned model's label.")] = None,
+    relation: Annotated[str | None, typer.Option(help="As P19.")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="to_agree, to_disagree, new_answer, other.")
+    ] = None,
+    contexts: Annotated[str, typer.Option(help="study, same, chat or all.")] = "study",
+    near_ties: Annotated[
+        bool | None,
+        typer.Option(
+            "--near-ties/--no-near-ties",
+            help="Only, or without, flips whose margin lies inside the noise.",
+        ),
+    ] = None,
+    search: Annotated[
+        str | None, typer.Option(help="A text in fact, prompt or answers.")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="Rows shown at most.", min=0)] = 20,
+    csv: Annotated[Path | None, typer.Option(help="File that gets them all.")] = None,
+) -> None:
+    """List who flipped: from what to what, in which wording, by what margin."""
+    from concord.report import flip_search
+    from concord.report.findings import read_findings
+    from concord.results import open_run
+
+    opened = open_run(run)
+    findings = read_findings(opened)
+    named = None if contexts == "all" else contexts
+    wanted = flip_search.FlipFilter(model, relation, kind, named, near_ties, search)
+    found = flip_search.find_flips(opened, findings, wanted, limit=limit)
+    out.print(flip_search.flips_table(found))
+    if csv is not None:
+        flip_search.write_found_flips(opened, findings, wanted, csv)
+        out.print(f"All of them: {csv}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def gate(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    max_drop: Annotated[
+        list[str] | None,
+        typer.Option(help="KEY=NUMBER: fails when a larger drop is shown."),
+    ] = None,
+    minimum: Annotated[
+        list[str] | None,
+        typer.Option("--min", help="KEY=NUMBER: fails when a lower value is shown."),
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="A tuned model's label; all unless given.")
+    ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Fail also where nothing is shown either way."),
+    ] = False,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Pass over what has no number.")
+    ] = False,
+    junit: Annotated[Path | None, typer.Option(help="JUnit XML to write.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Summary to write.")] = None,
+) -> None:
+    """Exit with 1 when a tuned model is shown to be worse than asked for."""
+    from concord.report import gate as gates
+    from concord.report import gate_files
+    from concord.report.findings import read_findings
+    from concord.results import open_run, write_text
+
+    findings = read_findings(open_run(run))
+    conditions = [gates.parse_condition("max-drop", text) for text in max_drop or ()]
+    conditions += [gates.parse_condition("min", text) for text in minimum or ()]
+    checks = gates.judge(
+        findings,
+        conditions,
+        models=model or (),
+        strict=strict,
+        allow_missing=allow_missing,
+    )
+    for check in checks:
+        out.print(
+            gate_files.check_line(check), markup=False, highlight=False, soft_wrap=True
+        )
+    if junit is not None:
+        write_text(junit, gate_files.gate_junit(checks))
+    if markdown is not None:
+        write_text(markdown, gate_files.gate_markdown(findings, checks))
+    raise typer.Exit(0 if gates.passes(checks) else 1)
 
 
 @app.command()
@@ -283,13 +383,15 @@ def _run(arguments: list[str]) -> int:
     _set_up_logging()
     try:
         code = app(arguments, standalone_mode=False)
+        if code == INTERRUPTED:  # Typer turns Ctrl-C into a return value.
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except ConcordError as error:
         err.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         return 2
     except (KeyboardInterrupt, typer.Abort):
         err.print("interrupted: finished parts are kept; the same command continues")
-        return 130
+        return INTERRUPTED
     except typer.TyperException as error:
         err.print(f"error: {error}; see --help", markup=False, soft_wrap=True)
         return 2
@@ -438,6 +540,7 @@ def _silence_libraries() -> None:
     """Their progress bars would tear ours; their warnings speak to developers."""
     from transformers.utils import logging as transformers_logging
 
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
 

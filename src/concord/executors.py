@@ -27,6 +27,7 @@ from concord.results import (
     Run,
     claim,
     finished_parts,
+    read_rows,
     write_json,
     write_part,
 )
@@ -35,6 +36,7 @@ from concord.study import ModelEntry, Study, what_is_measured
 
 logger = logging.getLogger(__name__)
 
+BUDGETS = "budgets.json"
 _NOT_MEASURED_BY = ("source", "revision", "adapter", "diff")
 _NOT_PROMPTS = ("source", "revision", "peft", "tokenizer", "label")
 
@@ -90,7 +92,14 @@ def _measure(
         key = run_key(name, entry, model.info, data, study)
         total = totals.get((entry.label, name))
         with reporter.step(f"{entry.label}: {name}", total, "prompts") as advance:
-            task = Task(model, data, study, advance=advance)
+            task = Task(
+                model,
+                data,
+                study,
+                advance=advance,
+                budgets=remembered_budgets(run),
+                measured=lambda other: read_rows(run, other, entry.label),
+            )
             _run_analysis(run, name, analyses[name], task, key)
 
 
@@ -106,10 +115,20 @@ def _run_analysis(
     for part in analysis(replace(task, finished=frozenset(finished))):
         row_count += part.rows.num_rows
         write_part(run, name, label, name=part.name, key=mark, table=part.rows)
+        if task.budgets != remembered_budgets(run):
+            write_json(run.path / BUDGETS, task.budgets)
     seconds = time.monotonic() - started
     write_json(_completion(run, name, label), {"key": mark})
     record_timing(run, label, name, seconds)
     logger.info("%s of %s: %d rows measured in %.1f s", name, label, row_count, seconds)
+
+
+def remembered_budgets(run: Run) -> dict[str, int]:
+    """Positions per batch that had to be halved, by model, device and mode."""
+    path = run.path / BUDGETS
+    if not path.is_file():
+        return {}
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _completion(run: Run, name: str, label: str) -> Path:

@@ -19,11 +19,14 @@ from concord.models.sources import (
     read_tokenizer,
     resolve_source,
 )
-from concord.study import ModelEntry, Study
+from concord.study import MECHANISM, ModelEntry, Study
 
 _ANALYSIS_TASKS: tuple[tuple[str, Task], ...] = (
     ("facts", "facts"),
     ("representation", "sentences"),
+    ("representation", "facts"),
+    ("choices", "choices"),
+    *((name, "facts") for name in MECHANISM),
 )
 _SAMPLE = 200
 """Prompts encoded to estimate how many tokens a study takes."""
@@ -48,14 +51,16 @@ def plan_study(study: Study) -> Plan:
         DataError: A data file is missing, malformed or empty.
         ModelError: A model cannot be loaded, or its prompts cannot be compared.
     """
-    data = read_collection(study)
     encoders = {entry.label: _checked_encoder(entry, study) for entry in study.models}
+    data = read_collection(study)
     tasks: list[tuple[str, Task]] = [
-        pair for pair in _ANALYSIS_TASKS if pair[0] in study.analyses
+        (name, task)
+        for name, task in _ANALYSIS_TASKS
+        if name in study.analyses and _sentences(task, data)
     ]
     audit = [
         row
-        for analysis, task in tasks
+        for analysis, task in _first_of_each_kind(tasks)
         for entry in study.tuned
         for row in _audit(analysis, task, entry, encoders, data, study)
     ]
@@ -64,7 +69,35 @@ def plan_study(study: Study) -> Plan:
         for entry in study.models
         for analysis, task in tasks
     ]
-    return Plan(study, data, audit, workload)
+    return Plan(study, data, audit, _merged(workload))
+
+
+def _merged(workload: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each model and analysis, whatever kinds of prompts it has."""
+    merged: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in workload:
+        key = row["model"], row["analysis"]
+        known = merged.get(key, {"prompts": 0, "tokens": 0})
+        added = {name: known[name] + row[name] for name in ("prompts", "tokens")}
+        merged[key] = {**row, **added}
+    return list(merged.values())
+
+
+def _first_of_each_kind(tasks: list[tuple[str, Task]]) -> list[tuple[str, Task]]:
+    """The tasks whose prompts no other task has shown before."""
+    kinds = [task for _, task in tasks]
+    return [pair for place, pair in enumerate(tasks) if pair[1] not in kinds[:place]]
+
+
+def _refuse_encoder_decoder(entry: ModelEntry, encoder: Encoder, study: Study) -> None:
+    """The mechanism is read where a prompt is continued: in decoder-only models."""
+    asked = [name for name in study.analyses if name in MECHANISM]
+    if encoder.is_encoder_decoder and asked:
+        raise ModelError(
+            f"{entry.label}: found an encoder-decoder model ({encoder.family}); "
+            f"{', '.join(asked)} need a decoder-only one, whose prompt and prediction "
+            "share one stream; leave these out of --analysis"
+        )
 
 
 def _checked_encoder(entry: ModelEntry, study: Study) -> Encoder:
@@ -76,7 +109,9 @@ def _checked_encoder(entry: ModelEntry, study: Study) -> Encoder:
     )
     config = read_config(source, trust_remote_code=study.trust_remote_code)
     tokenizer = read_tokenizer(source, trust_remote_code=study.trust_remote_code)
-    return encoder_of(entry, tokenizer, config)
+    encoder = encoder_of(entry, tokenizer, config)
+    _refuse_encoder_decoder(entry, encoder, study)
+    return encoder
 
 
 def _audit(
@@ -146,7 +181,7 @@ def _require_same(
     if prints[0] == prints[1] and ours.bos == theirs.bos:
         return
     for context in _contexts(base, ours, task, study):
-        sentences = _sentences(task, data, with_facts=True)
+        sentences = _sentences(task, data)
         pairs = zip(
             encode_in_context(ours, context, sentences, label=base.label),
             encode_in_context(theirs, context, sentences, label=entry.label),
@@ -175,14 +210,8 @@ def _contexts(
     )
 
 
-def _sentences(task: Task, data: Collection, *, with_facts: bool = False) -> list[str]:
-    """Every distinct text that a task puts into its contexts.
-
-    Args:
-        task: Facts, or sentences.
-        data: The data of the study.
-        with_facts: Count filled templates among the sentences too.
-    """
+def _sentences(task: Task, data: Collection) -> list[str]:
+    """Every distinct text that a task puts into its contexts."""
     if task == "facts":
         relations = data.facts.relations if data.facts else ()
         texts = (
@@ -191,11 +220,13 @@ def _sentences(task: Task, data: Collection, *, with_facts: bool = False) -> lis
             for fact in relation.facts
             for _, prompt in relation.prompts_of(fact)
         )
+    elif task == "choices":
+        texts = (prompt for dataset in data.choices for prompt in dataset.prompts)
     else:
         texts = (
             sentence
             for dataset in data.sentences
-            if with_facts or dataset.name != "pararel" or len(data.sentences) == 1
+            if not dataset.is_of_facts
             for sentence in dataset.sentences
         )
     return list(dict.fromkeys(texts))
@@ -210,7 +241,7 @@ def _workload(
     study: Study,
 ) -> dict[str, Any]:
     """Prompts of one analysis of one model; their tokens estimated from a sample."""
-    sentences = _sentences(task, data, with_facts=True)
+    sentences = _sentences(task, data)
     contexts = _contexts(entry, encoder, task, study)
     sample = sentences[:: max(1, len(sentences) // _SAMPLE)]
     sampled = [

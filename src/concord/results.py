@@ -176,13 +176,22 @@ def read_rows(
     model: str,
     columns: list[str] | None = None,
     filter: pc.Expression | None = None,
+    *,
+    coded: Iterable[str] = (),
 ) -> pa.Table | None:
-    """Rows of one analysis of one model, in the order of parts; None without parts."""
-    parts = run.parts(analysis, model)
-    if not parts:
+    """Rows of one analysis of one model, in the order of parts; None without parts.
+
+    Columns named in ``coded`` come as dictionaries: of texts that repeat, far smaller.
+    """
+    tables = [
+        pq.read_table(
+            path, columns=columns, filters=filter, read_dictionary=list(coded)
+        )
+        for path in run.parts(analysis, model)
+    ]
+    if not tables:
         return None
-    tables = [pq.read_table(path, columns=columns, filters=filter) for path in parts]
-    return pa.concat_tables(tables, promote_options="default")
+    return pa.concat_tables(tables, promote_options="default").unify_dictionaries()
 
 
 def finished_analyses(run: Run) -> dict[str, list[str]]:

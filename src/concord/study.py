@@ -18,7 +18,11 @@ from concord.results import fingerprint
 ContextSet = Literal["study", "same", "chat"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 PromptFormat = Literal["auto", "role_tags", "chat", "instruction"]
+KnockoutSet = Literal["subject", "non_subject", "last", "template", "context", "bos"]
 SentenceRepresentation = Literal["decoder_first", "encoder_last", "encoder_eos"]
+
+MECHANISM = ("enrichment", "relations", "extraction", "knockout")
+"""Analyses of the inside of decoder-only models, over the prompts of the facts."""
 
 HOW_ONLY = frozenset(
     {"output", "device", "batch_size", "data_dir", "statistics", "preset"}
@@ -57,10 +61,13 @@ class ModelEntry(_Part):
     """Texts around a filled template, ``{}`` in its place; default: the study's."""
     sentence_contexts: tuple[str, ...] | None = None
     """Texts around a sentence, ``{}`` in its place; default: the study's."""
+    choice_contexts: Annotated[tuple[str, ...], Field(max_length=1)] | None = None
+    """Text around a multiple choice question, ``{}`` in its place; a letter follows."""
 
     @model_validator(mode="after")
     def _contexts_have_one_slot(self) -> Self:
-        for text in (*(self.fact_contexts or ()), *(self.sentence_contexts or ())):
+        own = (self.fact_contexts, self.sentence_contexts, self.choice_contexts)
+        for text in (text for texts in own for text in texts or ()):
             if text.count("{}") != 1:
                 raise ValueError(f"context {text!r} needs exactly one {{}}")
         return self
@@ -102,6 +109,91 @@ class RepresentationConfig(_Part):
     """Non-paraphrase pairs drawn for the AUC where pairs are not labelled."""
 
 
+Perturbation = Literal[
+    "typing_errors", "case", "spacing", "punctuation", "contractions"
+]
+OtherMeasure = Literal[
+    "rankc",
+    "posix",
+    "format_spread",
+    "prompt_sensi_score",
+    "paraphrastic_consistency",
+    "consistency_rate",
+    "xparacon",
+    "sensitivity",
+    "class_consistency",
+]
+
+
+class ChoicesConfig(_Part):
+    """Multiple choice: accuracy, spread and agreement (Tables 2 and 5)."""
+
+    datasets: Annotated[tuple[str, ...], Field(min_length=1)] = ("mmlu",)
+    """``mmlu``, or paths to questions (JSONL) or task files (YAML) of your own."""
+    topics: tuple[str, ...] | None = None
+    """MMLU's topics to ask; by default all."""
+    instructions: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Texts above the question, ``{}`` for its topic; default: the study's three."""
+    orders: Annotated[tuple[str, ...], Field(min_length=1)] = (
+        "identity",
+        "rotation",
+        "reversal",
+    )
+    """Orders of the options; also ``shuffle1``, ``shuffle2`` and so on."""
+    perturbations: tuple[Perturbation, ...] = ()
+    """Changes of the question's text that leave its meaning; none in the study."""
+
+
+class EnrichmentConfig(_Part):
+    """Attributes of the subject at its last token (Figure 2)."""
+
+    texts: str | None = "auto"
+    """Texts per subject (JSONL); ``auto``: those of the data folder, if it has any.
+    Without texts only the objects of the subject's own facts are looked for."""
+    passages: Path | None = None
+    """Corpus (a column ``text``) to find passages in, in place of ``texts``."""
+    top: Literal["classes", "raw"] = "classes"
+    """``classes``: the best distinct words, cleaned; ``raw``: the first ids as they
+    come, the paper's literal words."""
+    top_k: Annotated[int, Field(ge=1)] = 50
+    """How many of the best readout tokens are looked at."""
+    norm: Literal["none", "final"] = "none"
+    """Whether the final norm is applied before the readout."""
+    min_attributes: Annotated[int, Field(ge=1)] = 1
+    """Subjects with fewer attributes are left out of the means; the study used 50."""
+
+
+class RelationsConfig(_Part):
+    """Where prompts of one relation become alike, layer by layer (Figures 3, 4, 7)."""
+
+    pairs: Annotated[int, Field(ge=1)] = 1000
+    """Pairs per relation of each kind, drawn with the seed."""
+    pool: Annotated[int, Field(ge=2)] = 200
+    """Prompts per relation from which the pairs are drawn."""
+
+
+class ExtractionConfig(_Part):
+    """Which sublayer's update has the prediction on top (Figures 5 and 8)."""
+
+    position: Literal["last", "last_subject"] = "last"
+    """Where the update is read."""
+    norm: Literal["none", "final"] = "none"
+    """Whether the final norm is applied before the readout."""
+
+
+class KnockoutConfig(_Part):
+    """What the prediction loses when attention to some positions is cut."""
+
+    window: Annotated[int, Field(ge=1)] | None = None
+    """Blocks cut together; by default 9 from 24 blocks on, else a quarter, odd."""
+    sets: Annotated[tuple[KnockoutSet, ...], Field(min_length=1)] = (
+        "subject",
+        "non_subject",
+        "last",
+    )
+    """Positions that the last one may no longer attend to."""
+
+
 class StatisticsConfig(_Part):
     """Intervals, tests and verdicts."""
 
@@ -113,6 +205,8 @@ class StatisticsConfig(_Part):
     """Coverage of the intervals."""
     margin: Annotated[float, Field(gt=0)] | None = None
     """A difference this small counts as "same" (two one-sided tests), in shares."""
+    other_measures: tuple[OtherMeasure, ...] = ()
+    """Measures of other papers, by name, over multiple choice; never the headline."""
 
 
 class Study(_Part):
@@ -126,6 +220,11 @@ class Study(_Part):
     ``chat``: tuned models also in their tokenizer's chat template."""
     facts: FactsConfig = FactsConfig()
     representation: RepresentationConfig = RepresentationConfig()
+    enrichment: EnrichmentConfig = EnrichmentConfig()
+    relations: RelationsConfig = RelationsConfig()
+    extraction: ExtractionConfig = ExtractionConfig()
+    knockout: KnockoutConfig = KnockoutConfig()
+    choices: ChoicesConfig = ChoicesConfig()
     statistics: StatisticsConfig = StatisticsConfig()
     limit: Annotated[int, Field(ge=1)] | None = None
     """At most this many facts, and sets or pairs of each data set."""
@@ -332,6 +431,11 @@ def _keys_at(location: tuple[Any, ...]) -> tuple[str, ...]:
         "tuned": ModelEntry,
         "facts": FactsConfig,
         "representation": RepresentationConfig,
+        "enrichment": EnrichmentConfig,
+        "relations": RelationsConfig,
+        "extraction": ExtractionConfig,
+        "knockout": KnockoutConfig,
+        "choices": ChoicesConfig,
         "statistics": StatisticsConfig,
     }
     names = [part for part in location if isinstance(part, str)]

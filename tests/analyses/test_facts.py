@@ -9,14 +9,16 @@ import pyarrow as pa
 import pytest
 import torch
 from tokenizers import normalizers
+from transformers import AutoTokenizer
 
-from concord.analyses import facts, noise
+from concord.analyses import ANALYSES, facts, noise
 from concord.analyses.facts import fact_contexts
 from concord.analyses.part import Task
 from concord.data.collection import read_collection
-from concord.errors import DataError
+from concord.errors import DataError, ModelError
 from concord.metrics.agreement import pairwise_agreement
 from concord.models.load import LoadedModel, load_model
+from concord.scoring import engine
 from concord.study import resolve_study
 
 
@@ -74,6 +76,84 @@ def test_agreement_and_accuracy_equal_their_definitions(settings: dict[str, Any]
         equal = [a["prediction"] == b["prediction"] for a, b in combinations(own, 2)]
         indices = np.array([[row["prediction_index"]] for row in own])
         assert pairwise_agreement(indices)[0] == pytest.approx(np.mean(equal))
+
+
+def test_full_rows_hold_the_outcome_under_every_normalisation(
+    settings: dict[str, Any],
+):
+    """Divided by characters, bytes and tokens by hand; without a prompt by one row."""
+    task = task_of(settings, facts={"scoring": "full"})
+    relations = {r.id: r for r in task.data.facts.relations}
+    tokenizer = task.model.tokenizer
+    bare: dict[str, float] = {}
+    for row in rows_of(task):
+        candidates = relations[row["relation"]].candidates
+        scores = np.array(row["scores"])
+        ids = [tokenizer(f"{row['prompt']} {c}").input_ids for c in candidates]
+        front = len(tokenizer(row["prompt"]).input_ids)
+        for own, whole in zip(candidates, ids, strict=True):
+            if own not in bare:
+                start = torch.tensor([[tokenizer.bos_token_id, *whole[front:]]])
+                with torch.inference_mode():
+                    logs = task.model.network(start).logits[0].log_softmax(dim=-1)
+                steps = range(len(whole) - front)
+                bare[own] = sum(float(logs[i, start[0, i + 1]]) for i in steps)
+        wanted = {
+            "acc": scores,
+            "acc_norm": scores / [len(c) for c in candidates],
+            "acc_bytes": scores / [len(c.encode()) for c in candidates],
+            "acc_tokens": scores / [len(i) - front for i in ids],
+            "acc_mutual_info": scores - [bare[c] for c in candidates],
+        }
+        for name, values in wanted.items():
+            found = row[f"prediction_index_{name}"]
+            assert values[found] == pytest.approx(values.max(), abs=1e-4)
+            right = candidates[found] == row["object"]
+            assert row[f"is_correct_{name}"] == right
+        assert row["prediction_index_acc"] == row["prediction_index"]
+
+
+def test_a_halved_budget_is_remembered_for_later_calls(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    read_batch, refused = engine.read_batch, []
+
+    def small_memory(batch: Any, plan: Any) -> Any:
+        if batch.row_count * batch.shape.positions > 100:
+            refused.append(batch)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return read_batch(batch, plan)
+
+    task = task_of(settings)
+    wanted = rows_of(task)
+    assert task.budgets == {}
+    monkeypatch.setattr(engine, "read_batch", small_memory)
+    scarce = rows_of(task)
+    assert [r["prediction"] for r in scarce] == [r["prediction"] for r in wanted]
+    ((key, positions),) = task.budgets.items()
+    assert refused
+    assert positions <= 1024
+    refused.clear()
+    again = Task(task.model, task.data, task.study, budgets={key: positions})
+    assert rows_of(again) == scarce
+    assert not refused
+
+
+def test_tokens_that_all_prompts_begin_with_are_run_once(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    task = task_of(settings, 1)
+    shared = rows_of(task)
+    monkeypatch.setattr(facts, "LEAST_SHARED", 10**6)
+    apart = rows_of(task)
+    rounded = {"score", "margin", "free_log_probability"}
+    for one, other in zip(shared, apart, strict=True):
+        for name, value in other.items():
+            if name in rounded:
+                assert one[name] == pytest.approx(value, abs=1e-4)
+            else:
+                assert one[name] == value
+    assert [r["score"] for r in shared] != [r["score"] for r in apart]
 
 
 def test_the_free_prediction_is_the_models_own_top_token(settings: dict[str, Any]):
@@ -153,3 +233,20 @@ def test_an_object_without_tokens_is_named(settings: dict[str, Any], tmp_path: P
     backend.normalizer = normalizers.Replace("\u200b", "")
     with pytest.raises(DataError, match="relation R: candidate .* has no token"):
         rows_of(task)
+
+
+@pytest.mark.parametrize("analysis", ["facts", "representation"])
+def test_a_tokenizer_of_a_larger_model_is_refused(
+    settings: dict[str, Any], tmp_path: Path, analysis: str
+):
+    """Its ids have no embedding: a lookup would fail, or read other memory."""
+    tokenizer = AutoTokenizer.from_pretrained(settings["base"])
+    tokenizer.add_tokens(["Ada", "I like"])
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    settings["base"] = {
+        "source": settings["base"],
+        "tokenizer": str(tmp_path / "tokenizer"),
+    }
+    task = task_of(settings, analyses=["facts", "representation"])
+    with pytest.raises(ModelError, match="embedding ends at"):
+        list(ANALYSES[analysis](task))

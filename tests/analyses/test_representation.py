@@ -11,8 +11,8 @@ import torch
 from concord.analyses import representation
 from concord.analyses.geometry import SetCosines, codes
 from concord.analyses.part import Task
+from concord.analyses.representation import dataset_contexts
 from concord.data.collection import read_collection
-from concord.models.contexts import contexts_of
 from concord.models.load import LoadedModel, load_model
 from concord.study import resolve_study
 
@@ -64,7 +64,7 @@ def chosen(rows: list[dict[str, Any]], **wanted: Any) -> dict[str, dict[str, Any
 @pytest.mark.parametrize("name", ["tapaco", "pararel"])
 def test_sets_equal_the_definition_pair_by_pair(task: Task, rows, name: str, context):
     dataset = next(d for d in task.data.sentences if d.name == name)
-    text = contexts(task)[context].text
+    text = dataset_contexts(task, dataset)[context].text
     states = {
         group.id: [
             slow_states(task.model, text.replace("{}", s)) for s in group.sentences
@@ -86,17 +86,6 @@ def test_sets_equal_the_definition_pair_by_pair(task: Task, rows, name: str, con
             assert found[unit]["cos_nonpara"] == pytest.approx(
                 np.mean(across), abs=1e-5
             )
-
-
-def contexts(task: Task):
-    return contexts_of(
-        task.model.entry,
-        task.model.tokenizer,
-        kind=task.model.kind,
-        task="sentences",
-        names=task.study.contexts,
-        base_entry=task.study.base,
-    )
 
 
 def test_labelled_pairs_equal_the_definition(task: Task, rows):
@@ -174,8 +163,8 @@ def test_each_distinct_prompt_is_run_once(task: Task, monkeypatch):
     small = rows_of(task)
     per_context = sum(
         len({tuple(task.model.tokenizer(c.wrap(s)).input_ids) for s in d.sentences})
-        for c in contexts(task)
         for d in task.data.sentences
+        for c in dataset_contexts(task, d)
     )
     assert len(passed) == per_context
     assert small
@@ -249,3 +238,16 @@ def _collected(vectors: np.ndarray, members: list[list[int]]) -> SetCosines:
     collected = SetCosines(folder, len(members), *vectors.shape[1:])
     collected.add(0, [np.array(rows) for rows in members], vectors)
     return collected
+
+
+def test_filled_templates_stand_in_the_contexts_of_facts(settings: dict[str, Any]):
+    """Table 3: behind the assistant's tag, not in front of it."""
+    settings["tuned"] = [{"source": settings["tuned"][0], "prompt_format": "role_tags"}]
+    task = task_of(settings, 1)
+    texts = {
+        dataset.name: dataset_contexts(task, dataset)[0].text
+        for dataset in task.data.sentences
+    }
+    assert texts["pararel"].endswith("<|assistant|>\n{}")
+    assert texts["mrpc"].endswith("{}\n<|assistant|>\n")
+    assert texts["tapaco"] == texts["mrpc"]

@@ -18,9 +18,11 @@ def test_each_question_has_its_figure(drawn: Run):
         "agreement-differences",
         "agreement-by-relation",
     ]
-    gap, curves = representation_figures(findings)
+    gap, curves, differences = representation_figures(findings)
     assert [panel.title for panel in gap.panels] == ["mrpc", "tapaco", "pararel"]
     assert len(curves.panels) == 3
+    assert len(differences.panels) == 6
+    assert [entry.label for entry in differences.legend] == ["tuned-1", "tuned-2"]
 
 
 def test_every_figure_says_how_to_read_it_and_n(drawn: Run):
@@ -32,10 +34,28 @@ def test_every_figure_says_how_to_read_it_and_n(drawn: Run):
 
 def test_every_panel_is_an_svg_file_in_plain_colours(drawn: Run):
     files = list((drawn.path / "figures").glob("*.svg"))
-    assert len(files) == 12
+    assert len(files) == 18
     for file in files:
         text = file.read_text(encoding="utf-8")
         assert text.startswith("<svg") and "@ink" not in text and "NaN" not in text
+
+
+def test_differences_by_layer_hold_the_summary_s_numbers(drawn: Run):
+    findings = read_findings(drawn)
+    panel = representation_figures(findings)[2].panels[0]
+    (curve, _) = findings.curve_differences("representation.mrpc.gap", "study")
+    rows = max(panel.specification["datasets"].values(), key=len)
+    found = {r["layer"]: r["value"] for r in rows if r["model"] == "tuned-1"}
+    assert found == dict(zip(curve["layers"], curve["value"], strict=True))
+
+
+def test_the_chat_format_is_drawn_where_it_was_measured(tmp_path, drawn: Run):
+    contexts = ("study", "same", "chat")
+    run = finished_run(tmp_path / "run", facts=6, contexts=contexts)
+    figures = [prediction_figures(read_findings(one), {})[2] for one in (run, drawn)]
+    labels = [[entry.label for entry in figure.legend] for figure in figures]
+    assert labels[0][:3] == labels[1]
+    assert labels[0][3] == "tuned model in its chat format"
 
 
 def test_a_summary_without_numbers_has_no_figures():

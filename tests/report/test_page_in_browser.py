@@ -73,7 +73,7 @@ def test_nothing_is_fetched_and_nothing_is_complained_of(visit: Visit):
 
 def test_every_figure_is_drawn(visit: Visit):
     charts = visit.page.locator("[data-chart]")
-    assert charts.count() == 12
+    assert charts.count() == 18
     for index in range(charts.count()):
         marks = charts.nth(index).locator(
             "svg g.mark-symbol path, svg g.mark-rule line"

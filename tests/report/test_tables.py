@@ -3,10 +3,12 @@
 import csv
 import io
 
+import pytest
 from finished_run import finished_run, read_json
 
 from concord.report.findings import Findings, read_findings
 from concord.report.formats import with_interval
+from concord.report.published import published_numbers
 from concord.report.table import Column, Table, as_csv, as_latex, as_markdown
 from concord.report.tables import all_tables, table1, table2
 from concord.results import Run
@@ -61,6 +63,42 @@ def test_text_cannot_break_a_format():
     latex = as_latex(table)
     assert "\\textbackslash{}input\\{x\\} 5\\%\\_\\$" in latex
     assert "\\input" not in latex
+
+
+def test_no_cell_of_text_is_a_formula_for_a_spreadsheet():
+    for text in ("=1+1", "+1", "-1", "@x", "\t=1", "\r=1"):
+        rows = list(csv.reader(io.StringIO(as_csv(_table(text)), newline="")))
+        assert len(rows) == 2 and rows[1][0] == f"'{text}".replace("\r", " ")
+    columns = (Column("m"), Column("v", with_interval))
+    negative = Table("t", "", columns, (("a-b", {"value": -0.5}),))
+    assert as_csv(negative) == "m,v\na-b,-0.5\n"
+
+
+def test_a_first_cell_is_no_option_of_a_latex_row():
+    assert "\n{}[2pt] & .500" in as_latex(_table("[2pt]"))
+    assert "\n{}* & .500" in as_latex(_table("*"))
+
+
+@pytest.mark.parametrize(
+    ("preset", "model", "gap", "agreement"),
+    [
+        ("fierro2024", "llama-7b", 0.474, 0.819),
+        ("t5", "flan-t5-xl", 0.015, 0.801),
+        ("falcon", "falcon-7b", 0.0173, 0.762),
+    ],
+)
+def test_the_study_s_four_tables_are_printed_beside(preset, model, gap, agreement):
+    measures = [
+        {"key": key, "dataset": "pararel", "values": [{"model": model, "value": 0.5}]}
+        for key in ("representation.pararel.gap", "facts.agreement")
+    ]
+    findings = Findings({"base": model, "tuned": [], "measures": measures})
+    printed = published_numbers({"preset": preset})
+    for make, expected in ((table1, gap), (table2, agreement)):
+        table = make(findings, printed)
+        assert [column.title for column in table.columns][2].endswith(", printed")
+        value = table.rows[0][2]["value"]
+        assert value == expected
 
 
 def test_a_run_of_representations_alone_has_no_table_of_predictions(tmp_path):

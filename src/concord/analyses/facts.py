@@ -32,12 +32,21 @@ from concord.models.tokens import (
     empty_prompt_ids,
 )
 from concord.scoring.batching import TokenBudget, on_grid
-from concord.scoring.engine import ScoringModel, budget_of, score_prompts
+from concord.scoring.engine import (
+    ScoringModel,
+    budget_of,
+    empty_scores,
+    score_prompts,
+)
+from concord.scoring.normalisation import NORMALISATIONS, predictions_under_all
 from concord.scoring.records import PromptScores, ScoringConfig
-from concord.scoring.trie import CandidateTrie, build_trie
+from concord.scoring.trie import CandidateTrie, Tokens, build_trie
 
 PART_PROMPTS = 2048
 """Prompts scored together and lost together in a kill."""
+LEAST_SHARED = 8
+"""Tokens at the front of all prompts of a context from which on they are run once; a
+base's contexts have fewer, a tuned model's more."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,8 @@ def run(task: Task) -> Iterator[Part]:
             continue
         prepared = prepare(task, context, questions)
         config = scoring_config(task, prepared)
-        budget = budget or budget_of(scoring_model(task.model), config)
+        budget = budget or remembered_budget(task, config)
+        empty = _empty_scores(task, prepared, config, budget)
         for name, start in names.items():
             block = slice(start, start + PART_PROMPTS)
             if name in missing:
@@ -81,9 +91,37 @@ def run(task: Task) -> Iterator[Part]:
                     budget=budget,
                     progress=task.advance,
                 )
-                yield Part(name, _rows(task, prepared, block, scores))
+                remember_budget(task, config, budget)
+                yield Part(name, _rows(task, prepared, block, scores, empty))
             else:
                 task.advance(len(questions[block]))
+
+
+def remembered_budget(task: Task, config: ScoringConfig) -> TokenBudget:
+    """The positions that fitted before in this run, or a first guess."""
+    budget = budget_of(scoring_model(task.model), config)
+    known = task.budgets.get(_budget_key(task, config), budget.positions)
+    return TokenBudget(min(budget.positions, known))
+
+
+def remember_budget(task: Task, config: ScoringConfig, budget: TokenBudget) -> None:
+    """Note positions that had to be halved, so that no later call tries more."""
+    if budget.halvings:
+        task.budgets[_budget_key(task, config)] = budget.positions
+
+
+def _budget_key(task: Task, config: ScoringConfig) -> str:
+    return f"{task.model.info['fingerprint']} {task.model.device} {config.mode}"
+
+
+def _empty_scores(
+    task: Task, prepared: "Prepared", config: ScoringConfig, budget: TokenBudget
+) -> Sequence[np.ndarray] | None:
+    """Scores without a prompt, for the normalisations of mode ``full``."""
+    model = scoring_model(task.model)
+    if config.mode != "full" or not model.empty_prompt:
+        return None
+    return empty_scores(model, prepared.tries, config=config, budget=budget)[0]
 
 
 def fact_contexts(task: Task) -> tuple[Context, ...]:
@@ -133,7 +171,9 @@ def prepare(task: Task, context: Context, questions: Sequence[Question]) -> Prep
         candidate_end=task.study.facts.candidate_end,
     )
     texts = [question.text for question in questions]
-    prompts = encode_in_context(encoder, context, texts, label=model.label)
+    prompts = encode_in_context(
+        encoder, context, texts, label=model.label, vocabulary=model.vocabulary_size
+    )
     tries: list[CandidateTrie] = []
     trie_index: list[int] = []
     for relation, group in groupby(
@@ -183,7 +223,15 @@ def scoring_config(task: Task, prepared: Prepared) -> ScoringConfig:
         candidate_end=facts.candidate_end,
         head_dtype=facts.head_dtype,
         token_budget=None if rows == "auto" else rows * on_grid(longest),
+        share_prefix=_common_front([p.ids for p in prepared.prompts]) >= LEAST_SHARED,
     )
+
+
+def _common_front(prompts: Sequence[Tokens]) -> int:
+    """Tokens that all prompts begin with."""
+    first, last = min(prompts), max(prompts)
+    pairs = zip(first, last, strict=False)
+    return next((at for at, (a, b) in enumerate(pairs) if a != b), len(first))
 
 
 def scoring_model(model: LoadedModel) -> ScoringModel:
@@ -206,7 +254,11 @@ def scoring_model(model: LoadedModel) -> ScoringModel:
 
 
 def _rows(
-    task: Task, prepared: Prepared, block: slice, scores: PromptScores
+    task: Task,
+    prepared: Prepared,
+    block: slice,
+    scores: PromptScores,
+    empty: Sequence[np.ndarray] | None,
 ) -> pa.Table:
     """One row for each prompt of a block."""
     questions = prepared.questions[block]
@@ -254,15 +306,41 @@ def _rows(
             "free_log_probability": _floats(scores.free_log_probability),
             "candidate_count": pa.array([t.candidate_count for t in tries], pa.int32()),
         }
-        | _score_vectors(scores)
+        | _score_vectors(prepared, block, scores, empty)
     )
 
 
-def _score_vectors(scores: PromptScores) -> dict[str, pa.Array]:
-    """The score of every candidate, in mode ``full``."""
+def _score_vectors(
+    prepared: Prepared,
+    block: slice,
+    scores: PromptScores,
+    empty: Sequence[np.ndarray] | None,
+) -> dict[str, pa.Array]:
+    """Mode ``full``: every candidate's score, and what each normalisation makes of it.
+
+    Agreement and accuracy under a normalisation are those of its two columns.
+    """
     if scores.vectors is None:
         return {}
-    return {"scores": pa.array(scores.vectors, pa.list_(pa.float32()))}
+    columns = {"scores": pa.array(scores.vectors, pa.list_(pa.float32()))}
+    found = predictions_under_all(
+        scores.vectors,
+        prepared.tries,
+        prepared.trie_index[block],
+        empty_scores=empty,
+    )
+    questions = prepared.questions[block]
+    for name in NORMALISATIONS:
+        places = found[name].tolist() if name in found else [None] * len(questions)
+        columns[f"prediction_index_{name}"] = pa.array(places, pa.int32())
+        columns[f"is_correct_{name}"] = pa.array(
+            [
+                None if at is None else q.relation.candidates[at] in q.fact.objects
+                for at, q in zip(places, questions, strict=True)
+            ],
+            pa.bool_(),
+        )
+    return columns
 
 
 def _strings(values: Iterable[str | None]) -> pa.Array:

@@ -56,7 +56,9 @@ def _rows(task: Task, prepared: Prepared) -> pa.Table:
     )
     tries = [prepared.tries[index] for index in prepared.trie_index]
     # A call for each prompt: its rows meet no other prompt's, and nothing is padded.
-    unpadded = replace(config, deterministic=False)
+    unpadded = replace(
+        config, deterministic=False, share_prefix=False, keep_prompts=False
+    )
     alone = [
         score_prompts(model, [one], [trie], [0], config=unpadded)[0]
         for one, trie in zip(ids, tries, strict=True)

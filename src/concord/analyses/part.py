@@ -1,7 +1,7 @@
 """What an analysis is: a function that yields rows, part by part; it writes nothing."""
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -33,6 +33,10 @@ class Task:
     """Names of parts that need not be measured again."""
     advance: Advance = lambda count: None
     """Told how many units are done, those of finished parts included."""
+    budgets: dict[str, int] = field(default_factory=dict)
+    """Positions per batch that had to be halved in this run; kept in its folder."""
+    measured: Callable[[str], pa.Table | None] = lambda name: None
+    """Rows of another analysis of this model, if it has any."""
 
 
 Analysis = Callable[[Task], Iterator[Part]]

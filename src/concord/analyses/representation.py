@@ -51,19 +51,20 @@ class _Sentences:
 
 def run(task: Task) -> Iterator[Part]:
     """One part for each data set and context."""
-    for context in _contexts(task):
-        for dataset in task.data.sentences:
+    for dataset in task.data.sentences:
+        for context in dataset_contexts(task, dataset):
             name = f"{dataset.name}-{context.contexts}-{context.index}"
             if name not in task.finished:
                 yield Part(name, _measure(task, _encode(task, dataset, context)))
 
 
-def _contexts(task: Task) -> tuple[Context, ...]:
+def dataset_contexts(task: Task, dataset: SentenceData) -> tuple[Context, ...]:
+    """The contexts of a data set: filled templates have those of facts (Table 3)."""
     return contexts_of(
         task.model.entry,
         task.model.tokenizer,
         kind=task.model.kind,
-        task="sentences",
+        task="facts" if dataset.is_of_facts else "sentences",
         names=task.study.contexts,
         base_entry=task.study.base,
     )
@@ -73,7 +74,9 @@ def _encode(task: Task, dataset: SentenceData, context: Context) -> _Sentences:
     model = task.model
     encoder = encoder_of(model.entry, model.tokenizer, model.network.config)
     texts = list(dict.fromkeys(dataset.sentences))
-    encoded = encode_in_context(encoder, context, texts, label=model.label)
+    encoded = encode_in_context(
+        encoder, context, texts, label=model.label, vocabulary=model.vocabulary_size
+    )
     prompts = list(dict.fromkeys(prompt.ids for prompt in encoded))
     number = {ids: index for index, ids in enumerate(prompts)}
     place = {t: number[p.ids] for t, p in zip(texts, encoded, strict=True)}
@@ -182,7 +185,7 @@ def _not_compared(sentences: _Sentences) -> Int[np.ndarray, " unit"] | None:
     For facts the cluster is the subject, and other facts of a subject count as
     non-paraphrases: nothing but the set itself is left out.
     """
-    if sentences.units["relation"].null_count == 0:
+    if sentences.dataset.is_of_facts:
         return None
     return codes(sentences.units["cluster"].to_pylist())
 
@@ -232,7 +235,7 @@ def _final(
     """The headline rows: final state, with AUC and kinds of pairs beside."""
     columns = _pair_columns(task, sentences, final)
     units = sentences.units
-    if units["relation"].null_count == 0 and units.num_rows:
+    if sentences.dataset.is_of_facts:
         parts = cosines.collected.across_parts(
             codes(units["relation"].to_pylist()), codes(units["cluster"].to_pylist())
         )

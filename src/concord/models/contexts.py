@@ -16,7 +16,7 @@ from concord.errors import ModelError
 from concord.study import ContextSet, ModelEntry
 
 Kind = Literal["base", "tuned"]
-Task = Literal["facts", "sentences"]
+Task = Literal["facts", "sentences", "choices"]
 
 FACT_INSTRUCTIONS = (
     "Complete the sentence with as few words as possible.",
@@ -28,6 +28,8 @@ SENTENCE_INSTRUCTIONS = (
     "What does this sentence mean?",
     "",
 )
+ANSWER_PREFIX = "The answer is:"
+"""Begins the assistant's turn of multiple choice questions, as in Open-Instruct."""
 _BASE = {
     "facts": ("{}", "Everyone knows that {}", "It is widely known that {}"),
     "sentences": (
@@ -35,6 +37,7 @@ _BASE = {
         "Consider the following sentence: {}",
         "Summarize the main message of the following sentence.\n{}",
     ),
+    "choices": ("{}",),
 }
 _TUNED = {
     "facts": tuple(
@@ -47,12 +50,14 @@ _TUNED = {
         "<|user|>\nWhat does this sentence mean?\n{}\n<|assistant|>\n",
         "<|user|>\n{}\n<|assistant|>\n",
     ),
+    "choices": (f"<|user|>\n{{}}\n<|assistant|>\n{ANSWER_PREFIX}",),
 }
 _UNTAGGED = {
     "facts": tuple(f"{instruction}\n{{}}" for instruction in FACT_INSTRUCTIONS),
     "sentences": tuple(
         f"{instruction}\n{{}}".lstrip("\n") for instruction in SENTENCE_INSTRUCTIONS
     ),
+    "choices": (f"{{}}\n{ANSWER_PREFIX}",),
 }
 _PLACE = "concord-place-of-the-sentence"
 
@@ -133,7 +138,11 @@ def _study_contexts(
 
 
 def _own_contexts(entry: ModelEntry, task: Task) -> tuple[Context, ...]:
-    own = entry.fact_contexts if task == "facts" else entry.sentence_contexts
+    own = {
+        "facts": entry.fact_contexts,
+        "sentences": entry.sentence_contexts,
+        "choices": entry.choice_contexts,
+    }[task]
     return _contexts("study", own or ())
 
 
@@ -157,6 +166,8 @@ def _chat_texts(
         )
     if task == "facts":
         return tuple(_fact_chat(tokenizer, text, label) for text in FACT_INSTRUCTIONS)
+    if task == "choices":
+        return (_choice_chat(tokenizer, label),)
     return tuple(
         _sentence_chat(tokenizer, text, label) for text in SENTENCE_INSTRUCTIONS
     )
@@ -172,6 +183,20 @@ def _fact_chat(tokenizer: PreTrainedTokenizerBase, instruction: str, label: str)
         raise ModelError(
             f"{label}: its chat template puts text behind an unfinished assistant "
             "turn, so a sentence cannot be continued; leave 'chat' out of contexts"
+        )
+    return _with_slot(text, label)
+
+
+def _choice_chat(tokenizer: PreTrainedTokenizerBase, label: str) -> str:
+    messages = [
+        {"role": "user", "content": _PLACE},
+        {"role": "assistant", "content": ANSWER_PREFIX},
+    ]
+    text = _rendered(tokenizer, messages, label, continue_final_message=True)
+    if not text.endswith(ANSWER_PREFIX):
+        raise ModelError(
+            f"{label}: its chat template puts text behind an unfinished assistant "
+            "turn, so a letter cannot follow; leave 'chat' out of contexts"
         )
     return _with_slot(text, label)
 

@@ -72,6 +72,12 @@ class LoadedModel:
         return len(blocks_of(self.network, self.architecture))
 
     @property
+    def vocabulary_size(self) -> int:
+        """Rows of the input embedding."""
+        weight: Any = self.network.get_input_embeddings().weight
+        return len(weight)
+
+    @property
     def max_length(self) -> int | None:
         """Longest input in tokens; None where the config sets no limit."""
         return getattr(self.network.config, "max_position_embeddings", None)
@@ -222,7 +228,7 @@ def _describe(
 ) -> dict[str, Any]:
     config = network.config
     return {
-        "source": source.weights,
+        "source": source.name,
         "revision": source.revision,
         "adapter": source.adapter,
         "diff": str(source.diff) if source.diff else None,

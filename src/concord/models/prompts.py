@@ -30,16 +30,37 @@ def in_context(encoder: Encoder, context: Context) -> Encoder:
 
 
 def encode_in_context(
-    encoder: Encoder, context: Context, sentences: Sequence[str], *, label: str
+    encoder: Encoder,
+    context: Context,
+    sentences: Sequence[str],
+    *,
+    label: str,
+    vocabulary: int | None = None,
 ) -> list[EncodedPrompt]:
     """Ids of every sentence in a context.
 
+    Args:
+        encoder: The rules.
+        context: The text around each sentence.
+        sentences: What goes into its slot.
+        label: The model's, for messages.
+        vocabulary: Rows of the model's embedding; ids beyond are refused.
+
     Raises:
-        ModelError: Special tokens are missing or doubled, or a prompt has no token; the
-            model is named.
+        ModelError: Special tokens are missing or doubled, a prompt has no token, or a
+            token has no embedding: the tokenizer is another model's.
     """
     texts = [context.wrap(sentence) for sentence in sentences]
     try:
-        return encode_prompts(in_context(encoder, context), texts)
+        prompts = encode_prompts(in_context(encoder, context), texts)
     except ModelError as error:
         raise ModelError(f"{label}: {error}") from error
+    for prompt in prompts:
+        if vocabulary is not None and max(prompt.ids) >= vocabulary:
+            raise ModelError(
+                f"{label}: its tokenizer gives {prompt.text!r} the id "
+                f"{max(prompt.ids)}, but the model's embedding ends at "
+                f"{vocabulary - 1}; give the tokenizer the model was trained with "
+                "(tokenizer=)"
+            )
+    return prompts

@@ -31,6 +31,8 @@ class Source:
     """Where the parts of one model lie."""
 
     label: str
+    name: str
+    """As the user gave it."""
     weights: str
     """Folder or hub id of whole weights: the model's own, or those it is put on."""
     revision: str | None
@@ -69,7 +71,15 @@ def resolve_source(entry: ModelEntry, base: ModelEntry) -> Source:
     weights = str(folder) if folder is not None else name
     diff = _folder(difference) if difference else None
     tokenizer = entry.tokenizer or _tokenizer_of(weights, adapter, diff)
-    return Source(entry.label, weights, entry.revision, adapter, diff, tokenizer)
+    return Source(
+        label=entry.label,
+        name=entry.source,
+        weights=weights,
+        revision=entry.revision,
+        adapter=adapter,
+        diff=diff,
+        tokenizer=tokenizer,
+    )
 
 
 def _folder(name: str) -> Path | None:

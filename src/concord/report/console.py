@@ -48,6 +48,6 @@ def _cells(findings: Findings, key: str, model: str) -> tuple[str, ...]:
 
 
 def _with_data_set(title: str, measure: Mapping[str, Any]) -> str:
-    if measure["key"].startswith("representation."):
+    if measure["key"].startswith(("representation.", "choices.")):
         return f"{title} ({measure.get('dataset')})"
     return title

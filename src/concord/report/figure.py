@@ -71,9 +71,24 @@ def write_figures(figures: Sequence[Figure], folder: Path) -> list[Path]:
 
 
 def interval_panel(
-    findings: Findings, key: str, title: str, *, axis: str, ticks: str | None = None
+    findings: Findings,
+    key: str,
+    title: str,
+    *,
+    axis: str,
+    ticks: str | None = None,
+    ticks_label: str = "lexical gap",
 ) -> Panel | None:
-    """One row per model for a measure; None if no model has a number."""
+    """One row per model for a measure; None if no model has a number.
+
+    Args:
+        findings: The run's numbers.
+        key: The measure.
+        title: Above the panel.
+        axis: Below it.
+        ticks: Another measure, drawn as a tick in each row.
+        ticks_label: What the tick is called.
+    """
     rows = []
     for model in findings.models:
         entry = findings.value(key, model)
@@ -91,7 +106,7 @@ def interval_panel(
         return None
     has_ticks = any(is_number(row["tick"]) for row in rows)
     specification = marks.interval_rows(
-        rows, findings.models, axis=axis, ticks="lexical gap" if has_ticks else None
+        rows, findings.models, axis=axis, ticks=ticks_label if has_ticks else None
     )
     return Panel(slug(key), title, specification)
 
@@ -106,6 +121,21 @@ def curve_panel(findings: Findings, key: str, title: str, *, axis: str) -> Panel
         rows, findings.models, _lexical_rules(findings, curves, rows), axis=axis
     )
     return Panel(f"{slug(key)}-by-layer", title, specification)
+
+
+def difference_panel(
+    findings: Findings, key: str, contexts: str, title: str, *, axis: str
+) -> Panel | None:
+    """Tuned minus base layer by layer, around 0; None if there are no curves."""
+    curves = findings.curve_differences(key, contexts)
+    rows = [row for curve in curves for row in _curve_rows(curve)]
+    if not rows:
+        return None
+    zero = [{"value": 0, "label": ""}]
+    specification = marks.layer_curves(rows, findings.models, zero, axis=axis)
+    return Panel(
+        f"{slug(key)}-difference-by-layer-{slug(contexts)}", title, specification
+    )
 
 
 def legend_of(

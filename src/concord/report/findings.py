@@ -104,6 +104,15 @@ class Findings:
         ]
         return sorted(found, key=lambda curve: self.models.index(curve["model"]))
 
+    def curve_differences(self, key: str, contexts: str) -> list[Mapping[str, Any]]:
+        """Tuned minus base layer by layer, the models in order."""
+        found = [
+            curve
+            for curve in self.content.get("curve_differences", [])
+            if (curve["key"], curve["contexts"]) == (key, contexts)
+        ]
+        return sorted(found, key=lambda curve: self.models.index(curve["model"]))
+
     def curve_keys(self) -> list[str]:
         """Measures with layer curves, in the summary's order."""
         return list(dict.fromkeys(c["key"] for c in self.content.get("curves", [])))

@@ -2,8 +2,8 @@
 
 A flip is a fact in one context where at least one wording's answer differs between the
 base and a tuned model. Its kind says whether the wordings agree before and after. The
-complete list goes to ``tables/flips.csv``; the page carries as many facts as its size
-allows, drawn by a hash of their names, the same for every model.
+complete list goes to ``tables/flips.csv`` unless it is huge; the page carries as many
+facts as its size allows, drawn by a hash of their names, the same for every model.
 
 Under the study's prompts the base's context k and the tuned model's context k are set
 side by side by number only; under the base's prompts (``same``) they are one prompt.
@@ -21,50 +21,77 @@ from concord.report.findings import Findings
 from concord.report.flip_list import KINDS, FlipsInPage, pack
 from concord.results import Run, finished_analyses, query
 
-_COLUMNS = (
+LISTED_WORDINGS = 500_000
+"""Up to so many changed wordings a report writes the complete list (some 70 MB)."""
+FLIP_COLUMNS = (
     "model, contexts, context, relation, fact, subject, object, kind, rightness, "
     "template, prompt, base_prediction, tuned_prediction, base_margin, tuned_margin, "
     "within_noise"
 )
+_PAGE_COLUMNS = (
+    "relation, fact, subject, object, model, contexts, context, kind, rightness, "
+    "margin, floor, template, tuned_prediction, base_margin, tuned_margin"
+)
+_TEXTS = ("fact", "subject", "object", "prompt", "base_prediction", "tuned_prediction")
 
 
 def count_flips(run: Run, findings: Findings) -> list[dict[str, Any]]:
     """Flips by tuned model, contexts and kind, over all facts.
 
     Returns:
-        ``model``, ``contexts``, ``kind``, ``flips``, ``within_noise``; empty without
-        predictions of the base and of a tuned model.
+        ``model``, ``contexts``, ``kind``, ``flips``, ``within_noise``, ``wordings``
+        (changed ones); empty without predictions of the base and of a tuned model.
     """
-    tuned = _measured(run, findings)
+    tuned = measured_models(run, findings)
     if not tuned:
         return []
     rows = query(
         run,
-        f"""with {_flips_sql(findings, tuned)}
+        f"""with {flips_sql(findings, tuned)}
         select model, contexts, kind, count(*) as flips,
-            count(*) filter (where margin <= floor) as within_noise
+            count(*) filter (where margin <= floor) as within_noise,
+            sum(changed)::bigint as wordings
         from flipped group by all order by model, contexts, kind""",
     )
     return rows.to_pylist()
 
 
-def write_flips(run: Run, findings: Findings, path: Path) -> None:
-    """The complete list: one row per wording whose answer changed.
+def write_flips(
+    run: Run,
+    findings: Findings,
+    path: Path,
+    *,
+    models: Sequence[str] | None = None,
+    where: str = "true",
+) -> None:
+    """The complete list: one row per wording whose answer changed, model by model.
+
+    Cells that a spreadsheet would run as a formula begin with an apostrophe.
+
+    Args:
+        run: The run.
+        findings: Its summary.
+        path: The CSV file.
+        models: Labels of tuned models; None: all that were measured.
+        where: SQL condition on the columns.
 
     Raises:
         ResultsError: The file cannot be written.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    shown = _COLUMNS.replace("within_noise", "margin <= floor as within_noise")
+    shown = FLIP_COLUMNS.replace("within_noise", "margin <= floor as within_noise")
+    for name in _TEXTS:
+        shown = shown.replace(f" {name},", f" {_defused(name)} as {name},")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            file.write(_COLUMNS.replace(" ", "").encode() + b"\n")
-            for model in _measured(run, findings):
+            file.write(FLIP_COLUMNS.replace(" ", "").encode() + b"\n")
+            for model in measured_models(run, findings) if models is None else models:
                 rows = query(
                     run,
-                    f"""with {_flips_sql(findings, [model])} select {shown} from flips
-                    order by contexts, context, relation, fact, template""",
+                    f"""with {flips_sql(findings, [model])} select {shown} from flips
+                    where {where}
+                    order by contexts, context, relation, flips.fact, template""",
                 )
                 pa_csv.write_csv(rows, file, pa_csv.WriteOptions(include_header=False))
         os.replace(temporary, path)
@@ -72,8 +99,16 @@ def write_flips(run: Run, findings: Findings, path: Path) -> None:
         temporary.unlink(missing_ok=True)
         raise ResultsError(
             f"{path}: cannot write the list of flips ({error.strerror}); free some "
-            "space, then give `concord report` again"
+            "space or give another place, then give the same command again"
         ) from error
+
+
+def _defused(name: str) -> str:
+    """SQL of a text in which no spreadsheet sees a formula."""
+    return (
+        f"case when regexp_matches({name}, '^[=+@\t\r-]') then chr(39) || {name} "
+        f"else {name} end"
+    )
 
 
 def flips_for_page(
@@ -87,18 +122,18 @@ def flips_for_page(
         total: Number of all flips.
         budget: Bytes of JSON at most.
     """
-    tuned = _measured(run, findings)
+    tuned = measured_models(run, findings)
     if not tuned or not total:
         return FlipsInPage("null", 0, total)
     drawn = f"""select relation, fact, md5(relation || chr(31) || fact) as draw
-        from facts where model = {_quoted(findings.base)} and contexts = 'study'
+        from facts where model = {quoted(findings.base)} and contexts = 'study'
         group by relation, fact order by draw
         limit (select 1 + {budget} * count(distinct (relation, fact)) // (35 * {total})
-            from facts where model = {_quoted(findings.base)})"""
+            from facts where model = {quoted(findings.base)})"""
     rows = query(
         run,
-        f"""with {_flips_sql(findings, tuned, drawn)}
-        select * from flips join drawn using (relation, fact)
+        f"""with {flips_sql(findings, tuned, drawn)}
+        select {_PAGE_COLUMNS} from flips join drawn using (relation, fact)
         order by draw, fact, model, contexts, context, template""",
     ).to_pylist()
     answers = query(
@@ -107,7 +142,7 @@ def flips_for_page(
         select relation, fact, context, template, prediction,
             replace(prompt, subject, '[X]') as wording
         from facts join drawn using (relation, fact)
-        where model = {_quoted(findings.base)} and contexts = 'study'
+        where model = {quoted(findings.base)} and contexts = 'study'
         order by relation, fact, context, template""",
     ).to_pylist()
     return pack(rows, answers, tuned, total=total, budget=budget)
@@ -121,20 +156,21 @@ def first_wordings(run: Run, findings: Findings) -> dict[str, str]:
         run,
         f"""select relation, arg_min(replace(prompt, subject, '[X]'),
             (context, template, fact)) as wording
-        from facts where model = {_quoted(findings.base)} and contexts = 'study'
+        from facts where model = {quoted(findings.base)} and contexts = 'study'
         group by relation order by relation""",
     )
     return {row["relation"]: row["wording"] for row in rows.to_pylist()}
 
 
-def _measured(run: Run, findings: Findings) -> list[str]:
+def measured_models(run: Run, findings: Findings) -> list[str]:
+    """Tuned models whose predictions can be set beside the base's."""
     measured = finished_analyses(run).get("facts", [])
     if findings.base not in measured:
         return []
     return [model for model in findings.tuned if model in measured]
 
 
-def _flips_sql(findings: Findings, tuned: list[str], drawn: str | None = None) -> str:
+def flips_sql(findings: Findings, tuned: list[str], drawn: str | None = None) -> str:
     """Common table expressions: ``flipped``, a row per flip; ``flips``, per wording.
 
     ``margin`` is the flip's: the widest, over its changed wordings, of the narrower of
@@ -146,14 +182,14 @@ def _flips_sql(findings: Findings, tuned: list[str], drawn: str | None = None) -
         drawn: SQL of the facts wanted (``relation``, ``fact``); None: all.
     """
     floors = ", ".join(
-        f"({_quoted(model)}, {_noise_floor(findings, model)})" for model in tuned
+        f"({quoted(model)}, {_floor_sql(findings, model)})" for model in tuned
     )
     wanted = "semi join drawn using (relation, fact)" if drawn else ""
     return f"""
     floors(model, floor) as (values {floors}),
     {f"drawn as ({drawn})," if drawn else ""}
     before as (select * from facts {wanted}
-        where model = {_quoted(findings.base)} and contexts = 'study'),
+        where model = {quoted(findings.base)} and contexts = 'study'),
     after as (select * from facts {wanted}
         where model in (select model from floors)),
     paired as (
@@ -168,6 +204,7 @@ def _flips_sql(findings: Findings, tuned: list[str], drawn: str | None = None) -
         select model, contexts, context, relation, fact, any_value(floor) as floor,
             max(least(base_margin, tuned_margin))
                 filter (where base_index <> tuned_index) as margin,
+            count(*) filter (where base_index <> tuned_index) as changed,
             min(base_index) = max(base_index) as base_agrees,
             min(tuned_index) = max(tuned_index) as tuned_agrees,
             case when tuned_agrees and not base_agrees then 'to_agree'
@@ -186,13 +223,19 @@ def _flips_sql(findings: Findings, tuned: list[str], drawn: str | None = None) -
         where base_index <> tuned_index)"""
 
 
-def _noise_floor(findings: Findings, model: str) -> str:
-    noise = findings.content.get("noise", {}).get(model) or {}
-    delta = noise.get("delta")
-    return "null::float" if delta is None else f"{float(delta)!r}::float"
+def noise_floor(findings: Findings, model: str) -> float | None:
+    """The margin, in nats, below which noise alone may flip; None: not measured."""
+    delta = (findings.content.get("noise", {}).get(model) or {}).get("delta")
+    return None if delta is None else float(delta)
 
 
-def _quoted(text: str) -> str:
+def _floor_sql(findings: Findings, model: str) -> str:
+    floor = noise_floor(findings, model)
+    return "null::float" if floor is None else f"{floor!r}::float"
+
+
+def quoted(text: str) -> str:
+    """A text as SQL writes it."""
     return "'" + text.replace("'", "''") + "'"
 
 

@@ -22,6 +22,7 @@ from markupsafe import Markup
 
 from concord.report import formats
 from concord.report.caveats import EMBEDDED, caveats
+from concord.report.choices import position_warnings
 from concord.report.figure import Figure
 from concord.report.findings import CONTEXT_SETS, Findings
 from concord.report.flip_list import FlipsInPage
@@ -53,12 +54,14 @@ class Page:
     tables: Mapping[str, Table]
     wordings: Mapping[str, str]
     flip_totals: Mapping[str, Mapping[str, int]]
+    has_flip_file: bool
     attribution: str
+    choices: Sequence[Figure] = ()
 
     @property
     def figures(self) -> list[Figure]:
         """Every figure, in the order of the page."""
-        return [*self.predictions, *self.representations, *self.others]
+        return [*self.predictions, *self.representations, *self.choices, *self.others]
 
 
 def render(page: Page, flips: FlipsInPage) -> str:
@@ -89,6 +92,7 @@ def render(page: Page, flips: FlipsInPage) -> str:
         limits=LIMITS,
         glossary=_glossary(page.findings),
         embedded=EMBEDDED,
+        position_warnings=position_warnings(page.findings),
         row_limit=ROW_LIMIT,
         shape_paths=SHAPE_PATHS,
         context_sets=CONTEXT_SETS,

@@ -15,9 +15,6 @@ from concord.report.palette import colours, dashes, shapes
 Rows = Sequence[dict[str, Any]]
 
 ROW_HEIGHT = 24
-KIND_COLOURS = ("@ink", "@c0", "@c1")
-KIND_SHAPES = ("circle", "square", "triangle-up")
-"""How the three kinds of difference are drawn."""
 _SCALE = alt.Scale(zero=False, nice=False, padding=12)
 _SIZE = alt.condition("datum.is_base", alt.value(170), alt.value(95))
 _LEGEND = alt.Legend(title=None, orient="bottom", columns=3, labelLimit=260)
@@ -66,25 +63,31 @@ def interval_rows(
 
 
 def forest(
-    rows: Rows, models: Sequence[str], kinds: Sequence[str], *, axis: str
+    rows: Rows,
+    models: Sequence[str],
+    kinds: Sequence[tuple[str, str, str]],
+    *,
+    axis: str,
 ) -> dict[str, Any]:
-    """Differences from the base: up to three intervals per tuned model, around 0.
+    """Differences from the base: an interval for each kind and tuned model, around 0.
 
     Args:
         rows: ``model``, ``kind``, ``value``, ``low``, ``high``, ``p_adjusted``.
         models: Tuned labels in order.
-        kinds: What a difference may be, in order; the first is the headline.
+        kinds: What a difference may be, in order, the first is the headline: name,
+            colour and shape.
         axis: Title of the axis, with its unit.
     """
+    names, kind_colours, kind_shapes = map(list, zip(*kinds, strict=True))
     look = {
         "color": alt.Color(
             "kind:N",
-            scale=alt.Scale(domain=list(kinds), range=list(KIND_COLOURS)),
+            scale=alt.Scale(domain=names, range=kind_colours),
             legend=_LEGEND,
         ),
         "shape": alt.Shape(
             "kind:N",
-            scale=alt.Scale(domain=list(kinds), range=list(KIND_SHAPES)),
+            scale=alt.Scale(domain=names, range=kind_shapes),
             legend=_LEGEND,
         ),
     }
@@ -95,7 +98,7 @@ def forest(
         axis=alt.Axis(labelLimit=150, grid=False),
         scale=alt.Scale(paddingInner=0.25),
     )
-    offset = alt.YOffset("kind:N", sort=list(kinds))
+    offset = alt.YOffset("kind:N", sort=names)
     fields = [
         ("model", "model", "N"),
         ("kind", "difference", "N"),

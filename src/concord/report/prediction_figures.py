@@ -16,11 +16,12 @@ from concord.report.findings import Findings, is_number
 from concord.report.formats import number
 
 KINDS = (
-    ("", "each under its own prompts (study)"),
-    ("@same", "both under the base's prompts (weights)"),
-    ("@prompt", "part due to the prompt"),
+    ("", "each under its own prompts (study)", "@ink", "circle"),
+    ("@same", "both under the base's prompts (weights)", "@c0", "square"),
+    ("@prompt", "part due to the prompt", "@c1", "triangle-up"),
+    ("@chat", "tuned model in its chat format", "@c2", "triangle-down"),
 )
-"""The three differences of the forest plot: suffix of the key, and words."""
+"""The differences of the forest plot: suffix of the key, words, colour and shape."""
 
 GUARDS = (
     ("facts.chance_corrected_agreement", "corrected for chance"),
@@ -128,13 +129,14 @@ def _collapse(findings: Findings) -> Figure | None:
 def _differences(findings: Findings) -> Figure | None:
     rows = [
         _difference_row(findings, f"facts.agreement{suffix}", model, words)
-        for suffix, words in KINDS
+        for suffix, words, *_ in KINDS
         for model in findings.tuned
     ]
     rows = [row for row in rows if is_number(row["value"])]
     if not rows:
         return None
-    kinds = [words for _, words in KINDS]
+    measured = {row["kind"] for row in rows}
+    kinds = [kind[1:] for kind in KINDS if kind[1] in measured]
     specification = marks.forest(
         rows, findings.tuned, kinds, axis="agreement, tuned − base"
     )
@@ -145,11 +147,11 @@ def _differences(findings: Findings) -> Figure | None:
         "Right of the line: more agreement than the base. The circle is the study's "
         "comparison, where base and tuned model each get their own prompts; the square "
         "gives both the same prompts, so that only the weights differ; the triangle is "
-        "what is left for the prompt. An interval that crosses the line shows no "
-        "difference.",
+        "what is left for the prompt; one that points down has the tuned model in its "
+        "chat format. An interval that crosses the line shows no difference.",
         basis_of(findings, "facts.agreement"),
         (Panel(name, "", specification),),
-        tuple(map(LegendEntry, kinds, marks.KIND_COLOURS, marks.KIND_SHAPES)),
+        tuple(LegendEntry(*kind) for kind in kinds),
     )
 
 

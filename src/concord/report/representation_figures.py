@@ -4,22 +4,32 @@ from concord.report.figure import (
     Figure,
     basis_of,
     curve_panel,
+    difference_panel,
     interval_panel,
     legend_of,
     slug,
 )
 from concord.report.findings import Findings
+from concord.report.mechanism import PREFIXES
+
+_DIFFERENCES = {
+    "study": "each under its own prompts",
+    "same": "both under the base's prompts",
+    "chat": "tuned model in its chat format",
+}
+"""Contexts of a difference, in words."""
 
 
 def representation_figures(findings: Findings) -> list[Figure]:
     """The gap per data set, and its curves over layers."""
-    figures = [_gaps(findings), _gap_curves(findings)]
+    figures = [_gaps(findings), _gap_curves(findings), _gap_differences(findings)]
     return [figure for figure in figures if figure is not None]
 
 
 def other_curves(findings: Findings) -> list[Figure]:
-    """Layer curves of measures that are not gaps, one figure each."""
-    keys = [k for k in findings.curve_keys() if not k.startswith("representation.")]
+    """Layer curves that no other figure draws, one figure each."""
+    drawn = ("representation.", *PREFIXES)
+    keys = [k for k in findings.curve_keys() if not k.startswith(drawn)]
     figures = []
     for key in keys:
         title = str(findings.measure(key).get("title") or key)
@@ -85,4 +95,31 @@ def _gap_curves(findings: Findings) -> Figure | None:
         basis_of(findings, *(f"representation.{d}.gap" for d in findings.datasets())),
         found,
         legend_of(findings.models, has_lines=True),
+    )
+
+
+def _gap_differences(findings: Findings) -> Figure | None:
+    panels = [
+        difference_panel(
+            findings,
+            f"representation.{dataset}.gap",
+            contexts,
+            f"{dataset}, {words}",
+            axis="gap, tuned − base",
+        )
+        for contexts, words in _DIFFERENCES.items()
+        for dataset in findings.datasets()
+    ]
+    found = tuple(panel for panel in panels if panel)
+    if not found:
+        return None
+    return Figure(
+        "gap-difference-by-layer",
+        "In which layers does tuning change the gap?",
+        "Above the dashed line: a larger gap than the base's at that layer. Base and "
+        "tuned model are compared on the same sentences. Bands hold for all layers at "
+        "once: where one leaves the line, tuning changed the gap there.",
+        basis_of(findings, *(f"representation.{d}.gap" for d in findings.datasets())),
+        found,
+        legend_of(findings.models, has_lines=True)[1:],
     )

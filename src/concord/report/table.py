@@ -31,6 +31,10 @@ _MARKDOWN = {sign: f"\\{sign}" for sign in "\\|`*_[]#"} | {
 }
 
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""Signs with which a spreadsheet's formula begins."""
+
+
 @dataclass(frozen=True)
 class Column:
     """One quantity of a table."""
@@ -105,7 +109,7 @@ def as_latex(table: Table) -> str:
     head = [_escaped(column.title, _TEX) for column in table.columns]
     body = [[_escaped(cell, _TEX) for cell in row] for row in table.printed()]
     align = "".join("r" if column.show else "l" for column in table.columns)
-    rows = [f"{' & '.join(row)} \\\\" for row in body]
+    rows = [_latex_row(row) for row in body]
     return "\n".join(
         [
             r"\begin{table}",
@@ -124,6 +128,12 @@ def as_latex(table: Table) -> str:
     )
 
 
+def _latex_row(cells: Sequence[str]) -> str:
+    """A row; one that begins with ``[`` or ``*`` would be read as an option."""
+    guard = "{}" if cells[0].startswith(("[", "*")) else ""
+    return f"{guard}{' & '.join(cells)} \\\\"
+
+
 def _printed(column: Column, cell: Any) -> str:
     return column.show(cell) if column.show else str(cell)
 
@@ -139,9 +149,18 @@ def _csv_names(column: Column) -> list[str]:
 
 def _csv_cells(column: Column, entry: Any) -> list[Any]:
     if not column.show:
-        return [entry]
+        return [defused(entry) if isinstance(entry, str) else entry]
     cells = [entry.get(part) for part in column.parts]
     return ["" if cell is None else cell for cell in cells]
+
+
+def defused(text: str) -> str:
+    """The text behind an apostrophe where a spreadsheet would take it for a formula.
+
+    A carriage return becomes a space: the writer does not quote it.
+    """
+    guard = "'" if text.startswith(_FORMULA) else ""
+    return guard + text.replace("\r", " ")
 
 
 def _escaped(text: str, signs: Mapping[str, str]) -> str:

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from concord.report import formats
+from concord.report.choices import choice_tables
 from concord.report.findings import Findings
+from concord.report.mechanism import mechanism_tables
 from concord.report.table import Column, Table
 
 _WIDER = Column(
@@ -31,6 +33,8 @@ def all_tables(
         differences(findings),
         predictions(findings),
         representation(findings),
+        *choice_tables(findings),
+        *mechanism_tables(findings),
         relations(findings),
         measures(findings),
     ]
@@ -42,8 +46,8 @@ def table1(findings: Findings, published: Mapping[tuple[str, str], float]) -> Ta
     keys = [f"representation.{dataset}.gap" for dataset in findings.datasets()]
     titles = dict(zip(keys, findings.datasets(), strict=True))
     caption = (
-        "Gap between the mean cosine of paraphrases and that of non-paraphrases "
-        "(last token, last layer, mean over contexts)."
+        "As in the study's Tables 1 and 4: gap between the mean cosine of paraphrases "
+        "and that of non-paraphrases (last token, last layer, mean over contexts)."
     )
     return _by_model("table1", caption, findings, titles, published)
 
@@ -57,7 +61,10 @@ def table2(findings: Findings, published: Mapping[tuple[str, str], float]) -> Ta
         "facts.agreement": "ParaRel agreement",
     }
     measured = {k: title for k, title in titles.items() if findings.has_values(k)}
-    caption = "Accuracy and agreement of predictions (mean over contexts)."
+    caption = (
+        "As in the study's Tables 2 and 5: accuracy and agreement of predictions (mean "
+        "over contexts; shares, not percent)."
+    )
     return _by_model("table2", caption, findings, measured, published)
 
 
@@ -70,7 +77,7 @@ def scorecard(findings: Findings) -> Table:
 def headline_title(measure: Mapping[str, Any]) -> str:
     """A measure's title, with the data set where that tells two apart."""
     title = str(measure.get("title") or measure["key"])
-    is_distance = measure["key"].startswith("representation.")
+    is_distance = measure["key"].startswith(("representation.", "choices."))
     dataset = str(measure.get("dataset") or "")
     return f"{title}, {dataset}" if is_distance and dataset not in title else title
 

@@ -46,12 +46,17 @@ def verdict_of(findings: Findings) -> Verdict:
 
 
 def direction_of(entry: Mapping[str, Any]) -> Direction:
-    """Which way a difference points, by its interval: ``none`` if that includes 0."""
+    """Which way a difference points: ``none`` if its interval includes 0.
+
+    Or if the summary, which counts all models tested, allows no difference to be seen.
+    """
     if not is_number(entry.get("value")):
         return "unmeasured"
     low, high = entry.get("low"), entry.get("high")
     if not (is_number(low) and is_number(high)):
         return "unmeasured"
+    if entry.get("verdict") == "no difference seen":
+        return "none"
     return "more" if low > 0 else "less" if high < 0 else "none"
 
 

@@ -1,12 +1,15 @@
 """From a finished run to its tables, figures and page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from concord.report.choices import choice_figures
 from concord.report.figure import write_figures
-from concord.report.findings import read_findings
+from concord.report.findings import Findings, read_findings
 from concord.report.flip_list import FlipsInPage
 from concord.report.flips import (
+    LISTED_WORDINGS,
     count_flips,
     first_wordings,
     flip_totals,
@@ -14,6 +17,7 @@ from concord.report.flips import (
     write_flips,
 )
 from concord.report.html import PAGE_LIMIT, Page, render
+from concord.report.mechanism import mechanism_figures
 from concord.report.prediction_figures import prediction_figures
 from concord.report.prompts import read_prompt_pairs
 from concord.report.published import ATTRIBUTION, published_numbers
@@ -49,8 +53,8 @@ def write_report(run: Run, *, progress: Callable[[str], None] | None = None) -> 
     tables = all_tables(findings, published)
     write_tables(tables, run.path / "tables")
     tell("flips")
-    write_flips(run, findings, run.path / "tables" / "flips.csv")
     flip_counts = count_flips(run, findings)
+    has_flip_file = _write_flip_file(run, findings, flip_counts)
     tell("figures")
     page = Page(
         findings=findings,
@@ -59,15 +63,29 @@ def write_report(run: Run, *, progress: Callable[[str], None] | None = None) -> 
         pairs=read_prompt_pairs(run),
         predictions=prediction_figures(findings, wordings),
         representations=representation_figures(findings),
-        others=other_curves(findings),
+        choices=choice_figures(findings),
+        others=[*mechanism_figures(findings), *other_curves(findings)],
         tables={table.name: table for table in tables},
         wordings=wordings,
         flip_totals=flip_totals(flip_counts),
+        has_flip_file=has_flip_file,
         attribution=ATTRIBUTION if published else "",
     )
     write_figures(page.figures, run.path / "figures")
     tell("page")
     return _write_page(run, page, sum(row["flips"] for row in flip_counts))
+
+
+def _write_flip_file(
+    run: Run, findings: Findings, counts: Sequence[Mapping[str, Any]]
+) -> bool:
+    """Write the complete list of flips unless it is huge; say whether it is there."""
+    path = run.path / "tables" / "flips.csv"
+    if sum(row["wordings"] for row in counts) > LISTED_WORDINGS:
+        path.unlink(missing_ok=True)
+        return False
+    write_flips(run, findings, path)
+    return True
 
 
 def _write_page(run: Run, page: Page, flip_count: int) -> Path:

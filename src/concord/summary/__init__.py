@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from concord.results import Run, write_json
+from concord.summary.association import correlations, link_entries
+from concord.summary.choices import summarise_choices
 from concord.summary.entries import (
     measure_entries,
     power_entries,
@@ -16,6 +18,11 @@ from concord.summary.entries import (
 from concord.summary.estimates import Sample, Settings
 from concord.summary.facts import summarise_facts
 from concord.summary.measures import MEASURES, Measure, describe
+from concord.summary.mechanism import (
+    contrast_curves,
+    relation_layers_of,
+    summarise_mechanism,
+)
 from concord.summary.representation import summarise_representation
 
 __all__ = [
@@ -66,6 +73,10 @@ def summarise(
     distances = summarise_representation(run, settings, tell)
     samples: list[Sample] = [facts.sample] if facts.sample else []
     samples += [one.sample for one in distances]
+    choices = summarise_choices(run, settings, tell)
+    samples += [sample for one in choices for sample in one.samples]
+    mechanism = summarise_mechanism(run, settings, tell)
+    samples += [one.sample for one in mechanism if one.sample.values]
     models = run.models()
     measures, relations, power = [], [], []
     for sample in samples:
@@ -73,7 +84,11 @@ def summarise(
         measures += measure_entries(sample, models, settings)
         relations += relation_entries(sample)
         power += power_entries(sample, settings)
-    notes = [note for one in (facts, *distances) for note in one.notes]
+    measures += [entry for one in choices for entry in one.spreads]
+    parts = (facts, *distances, *choices, *mechanism)
+    notes = [note for one in parts for note in one.notes]
+    curves = [curve for one in (*distances, *mechanism) for curve in one.curves]
+    curves += contrast_curves(curves)
     return {
         "schema": SCHEMA,
         "base": models[0],
@@ -86,14 +101,21 @@ def summarise(
         "interval": interval,
         "measures": measures,
         "by_relation": relations,
-        "curves": [curve for one in distances for curve in one.curves],
+        "curves": curves,
         "curve_differences": [
-            curve for one in distances for curve in one.curve_differences
+            curve for one in (*distances, *mechanism) for curve in one.curve_differences
         ],
+        "relation_layers": relation_layers_of(curves),
+        "correlations": correlations(curves, measures, models[1:], settings),
+        "link": link_entries(run, mechanism, settings, tell),
         "flips": facts.flips,
         "noise": facts.noise,
         "baselines": facts.baselines,
         "power": power,
+        "choices": {
+            "letters": [row for one in choices for row in one.letters],
+            "warnings": [text for one in choices for text in one.warnings],
+        },
         "notes": notes,
     }
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
 from concord.metrics.agreement import NOT_ASKED
@@ -38,6 +39,7 @@ _FACT_COLUMNS = [
     "is_trivial",
     "candidate_count",
 ]
+_TEXTS = ("contexts", "fact", "relation", "subject", "object", "free_prediction")
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,11 +85,12 @@ class Answers:
 
 def common_facts(run: Run, models: list[str]) -> Facts | None:
     """Facts asked of every model that has rows, in every set of contexts it has."""
-    tables = [
-        table
-        for model in models
-        if (table := read_rows(run, ANALYSIS, model, columns=_FACT_COLUMNS)) is not None
-    ]
+    tables: list[pa.Table] = []
+    for model in models:
+        wanted = _FACT_COLUMNS[:2] if tables else _FACT_COLUMNS
+        table = read_rows(run, ANALYSIS, model, columns=wanted, coded=_TEXTS)
+        if table is not None:
+            tables.append(table)
     common, seen = common_labels(tables, "fact")
     if not common:
         return None
@@ -108,7 +111,7 @@ def common_facts(run: Run, models: list[str]) -> Facts | None:
 
 def answers_of(run: Run, model: str, facts: Facts) -> dict[str, Answers]:
     """Answers of a model in each set of contexts it was asked in."""
-    table = read_rows(run, ANALYSIS, model, columns=_COLUMNS)
+    table = read_rows(run, ANALYSIS, model, columns=_COLUMNS, coded=_TEXTS)
     if table is None:
         return {}
     fact = places_of(table["fact"], facts.fact)

@@ -44,9 +44,11 @@ def common_labels(tables: Sequence[pa.Table], column: str) -> tuple[set[str], se
     common: set[str] | None = None
     seen: set[str] = set()
     for table in tables:
-        for contexts in table["contexts"].unique().to_pylist():
-            rows = table.filter(pc.field("contexts") == contexts)
-            own = set(rows[column].unique().to_pylist())
+        names, sets = codes_of(table["contexts"])
+        codes, labels = codes_of(table[column])
+        for code in range(len(sets)):
+            present = np.bincount(codes[names == code], minlength=len(labels))
+            own = {labels[place] for place in np.flatnonzero(present)}
             seen |= own
             common = own if common is None else common & own
     return common or set(), seen
@@ -56,4 +58,8 @@ def first_rows(table: pa.Table, column: str, kept: set[str]) -> pa.Table:
     """The first row of each kept label."""
     _, first = np.unique(codes_of(table[column])[0], return_index=True)
     rows = table.take(first)
+    for place, field in enumerate(rows.schema):
+        if pa.types.is_dictionary(field.type):
+            values = rows[field.name].cast(field.type.value_type)
+            rows = rows.set_column(place, field.name, values)
     return rows.filter(pc.field(column).isin(sorted(kept)))

@@ -1,12 +1,23 @@
 """The gap layer by layer, with pointwise intervals and one band for the whole curve."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from concord.metrics.intervals import percentile_interval, simultaneous_band
-from concord.summary.estimates import Outcome, Sample, Settings, number, resample
+from concord.summary.estimates import (
+    Estimates,
+    Outcome,
+    Sample,
+    Settings,
+    number,
+    resample,
+)
+
+_CURVES_AT_ONCE = 8
+"""Enough that drawing costs little, few enough that 33 layers of them need 0.2 GB."""
 
 
 def gap_curves(
@@ -17,10 +28,11 @@ def gap_curves(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Curves of all models, and of tuned minus base, with interval and band."""
     base = layers.get((base_model, "study"), {})
-    base_drawn = resample(sample, base.values(), settings) if base else None
     curves, differences = [], []
-    for (model, contexts), own in layers.items():
-        drawn = resample(sample, own.values(), settings)
+    base_drawn: Estimates | None = None
+    for (model, contexts), own, drawn in _resampled(sample, layers, settings):
+        if (model, contexts) == (base_model, "study"):
+            base_drawn = drawn
         head = {
             "key": f"representation.{sample.dataset}.gap",
             "model": model,
@@ -28,20 +40,40 @@ def gap_curves(
             "state": "hidden, last point final",
             "layers": list(own),
         }
-        shape = _with_band(drawn.within, drawn.estimate, settings.level)
+        shape = with_band(drawn.within, drawn.estimate, settings.level)
         curves.append(head | shape | {"lexical": _lexical(sample, model, contexts)})
         if base_drawn is not None and model != base_model and list(own) == list(base):
             within = drawn.within - base_drawn.within
             estimate = drawn.estimate - base_drawn.estimate
-            differences.append(head | _with_band(within, estimate, settings.level))
+            differences.append(head | with_band(within, estimate, settings.level))
     return curves, differences
 
 
-def _with_band(
+def _resampled(
+    sample: Sample,
+    layers: dict[tuple[str, str], dict[int, Outcome]],
+    settings: Settings,
+) -> Iterator[tuple[tuple[str, str], dict[int, Outcome], Estimates]]:
+    """All curves, some at a time: the draws are made once for each group."""
+    names = list(layers)
+    for start in range(0, len(names), _CURVES_AT_ONCE):
+        group = names[start : start + _CURVES_AT_ONCE]
+        outcomes = [outcome for name in group for outcome in layers[name].values()]
+        drawn = resample(sample, outcomes, settings) if outcomes else None
+        first = 0
+        for name in group:
+            last = first + len(layers[name])
+            if drawn is not None:
+                yield name, layers[name], drawn.take(range(first, last))
+            first = last
+
+
+def with_band(
     within: Float[np.ndarray, "replicate layer"],
     estimate: Float[np.ndarray, " layer"],
     level: float,
 ) -> dict[str, list[float | None]]:
+    """A curve's values with pointwise interval and simultaneous band, for JSON."""
     low, high = percentile_interval(within, level)
     band_low, band_high = simultaneous_band(within, estimate, level)
     columns = {

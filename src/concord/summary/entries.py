@@ -27,6 +27,11 @@ from concord.summary.estimates import (
 )
 from concord.summary.measures import describe
 
+_UNDEFINED = {
+    "xparacon": "wording moves the accuracy of no question: the index is infinite",
+    "class_consistency": "questions have options of their own: these are no classes",
+}
+"""Why a measure has no value, by the end of its key."""
 DIFFERENCE_ASKED = 0.01
 """The difference that `power` speaks of when the study names no margin."""
 
@@ -204,6 +209,7 @@ def _difference_entries(
                 (float(narrow[0][index]), float(narrow[1][index])),
                 words=describe(pair.key).words,
                 margin=settings.margin,
+                is_significant=not adjusted[index] > 1 - settings.level,
             ),
             "n": _counts(sample, pair.after),
             "reason": _reason(
@@ -223,10 +229,10 @@ def _micro(outcome: Outcome) -> float:
 def _counts(sample: Sample, outcome: Outcome) -> dict[str, int | None]:
     counted = outcome.denominator.any(axis=0)
     clusters = sample.clusters
-    relations = len(np.unique(clusters.stratum_of_unit[counted]))
+    relations = int(np.bincount(clusters.stratum_of_unit[counted]).astype(bool).sum())
     return {
         "facts": int(counted.sum()),
-        "subjects": len(np.unique(clusters.of_unit[counted])),
+        "subjects": int(np.bincount(clusters.of_unit[counted]).astype(bool).sum()),
         "relations": relations if sample.strata_are_relations else None,
         "prompts": outcome.prompts,
     }
@@ -238,7 +244,10 @@ def _reason(
     if np.isnan(value):
         if key.startswith("facts.chance_corrected"):
             return "one answer to everything: agreement by chance is 1"
-        return "no unit that this measure needs"
+        name = key.partition("@")[0].rpartition(".")[2]
+        return _UNDEFINED.get(name, "no unit that this measure needs")
+    if not is_drawn and key.startswith("choices."):
+        return "a number of all questions together: no interval"
     if not is_drawn:
         return "a mean over templates: no interval over subjects"
     if np.isnan(low):

@@ -6,7 +6,7 @@ sum(numerator) / sum(denominator); then the mean over contexts.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -59,6 +59,13 @@ class Outcome:
         if self.is_mean:
             return self.numerator.mean(axis=0)[:, None], self.denominator[:1].T
         return self.numerator.T, self.denominator.T
+
+    def over_contexts(self) -> "Outcome":
+        """The same in one column, where contexts may be averaged."""
+        if not self.is_mean:
+            return self
+        top, bottom = self.columns()
+        return replace(self, numerator=top.T, denominator=bottom.T)
 
     def only(self, kept: Bool[np.ndarray, " unit"]) -> "Outcome":
         """The same over some of the units."""

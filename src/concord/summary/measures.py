@@ -5,35 +5,13 @@ contexts or in their chat template; ``@prompt`` is the part of a difference that
 to the prompt: the tuned model in its own contexts minus itself in the base's.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import Literal
 
 from concord.errors import ResultsError, did_you_mean
-
-Words = tuple[str, str]
-CONSISTENT: Words = ("more consistent", "less consistent")
-ACCURATE: Words = ("more accurate", "less accurate")
-NEUTRAL: Words = ("higher", "lower")
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What a reader needs to know of one key."""
-
-    title: str
-    meaning: str
-    """One sentence."""
-    formula: str
-    unit: str = "share"
-    lowest: float | None = 0.0
-    highest: float | None = 1.0
-    better: Literal["higher", "lower"] | None = "higher"
-    words: Words = CONSISTENT
-    """What a difference above 0, and below 0, is called."""
-    headline: bool = False
-    by_relation: bool = False
-
+from concord.summary.choice_measures import CHOICE_MEASURES
+from concord.summary.measure import ACCURATE, NEUTRAL, Measure
+from concord.summary.mechanism_measures import MECHANISM_MEASURES
 
 _GAP = Measure(
     "Gap",
@@ -43,6 +21,7 @@ _GAP = Measure(
     unit="cosine",
     lowest=-2.0,
     highest=2.0,
+    words=("larger gap", "smaller gap"),
 )
 _AGREEMENT = Measure(
     "Agreement",
@@ -265,6 +244,8 @@ MEASURES: dict[str, Measure] = {
         title="Gap, different last tokens",
         meaning="The gap over paraphrase pairs whose last tokens differ.",
     ),
+    **CHOICE_MEASURES,
+    **MECHANISM_MEASURES,
 }
 
 SUFFIXES: dict[str, str] = {

@@ -1,9 +1,10 @@
 """What one model answered -> outcomes per fact."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from concord.metrics.agreement import (
     NOT_ASKED,
@@ -23,7 +24,7 @@ from concord.metrics.pararel_family import (
     successful_patterns,
 )
 from concord.results import Run
-from concord.summary.answers import Answers, Facts, dataset_of, per_context
+from concord.summary.answers import Answers, Facts, per_context
 from concord.summary.estimates import Outcome, mean_outcome
 
 
@@ -89,6 +90,10 @@ def family_outcomes(run: Run, facts: Facts, answers: Answers) -> dict[str, Outco
         | _form_ratios(run, facts, pair[0])
         for pair in contexts
     ]
+    unusable = _without_first_template(run, facts)
+    for ratio in ratios:
+        first = ratio["pararel.lama_accuracy"]
+        first.numerator[unusable] = first.denominator[unusable] = 0.0
     outcomes = {
         key: Outcome(
             np.stack([ratio[key].numerator for ratio in ratios]),
@@ -113,16 +118,36 @@ def family_outcomes(run: Run, facts: Facts, answers: Answers) -> dict[str, Outco
     return outcomes
 
 
+def _described_templates(run: Run, facts: Facts) -> dict[str, list[dict[str, Any]]]:
+    """For each relation its templates in the order of their index, from ``run.json``.
+
+    Lemma, tense and ``line``, the place among all templates of the relation. Empty
+    where the run does not describe all relations.
+    """
+    described = run.info["data"].get("facts", {}).get("templates", {})
+    return described if set(facts.relations) <= set(described) else {}
+
+
+def _without_first_template(run: Run, facts: Facts) -> Bool[np.ndarray, " fact"]:
+    """Facts of relations whose first template cannot be used: it ends otherwise."""
+    described = _described_templates(run, facts)
+    is_without = np.zeros(len(facts.fact), dtype=bool)
+    for index, own in facts.by_relation():
+        templates = described.get(facts.relations[index])
+        is_without[own] = bool(templates) and templates[0]["line"] != 0
+    return is_without
+
+
 def _form_ratios(
     run: Run, facts: Facts, predictions: Int[np.ndarray, "template fact"]
 ) -> dict[str, Ratio]:
     """Agreement by lemma and tense, where the run describes its templates.
 
-    ``run.json`` may hold, under ``data``, its data set and ``templates``, for each
-    relation a list of ``{"lemma": ..., "tense": ...}`` in the order of the index.
+    Absent where a template has no lemma or tense, as in users' own facts.
     """
-    described = run.info["data"].get(dataset_of(run), {}).get("templates")
-    if not described or not set(facts.relations) <= set(described):
+    described = _described_templates(run, facts)
+    forms = [one for own in described.values() for one in own]
+    if not forms or not all(one["lemma"] and one["tense"] for one in forms):
         return {}
     count = len(facts.fact)
     ratios = {}

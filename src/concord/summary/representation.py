@@ -52,6 +52,7 @@ _PLACE = [
     "state",
     "layer",
 ]
+_TEXTS = ("dataset", "contexts", "unit", "cluster", "relation", "kind", "state")
 
 Cosines = dict[str, Float[np.ndarray, "context unit"]]
 
@@ -85,7 +86,7 @@ def summarise_representation(
     """One summary for each data set that has rows."""
     names: dict[str, None] = {}
     for model in run.models():
-        table = read_rows(run, ANALYSIS, model, columns=["dataset"])
+        table = read_rows(run, ANALYSIS, model, columns=["dataset"], coded=_TEXTS)
         if table is not None:
             names |= dict.fromkeys(table["dataset"].unique().to_pylist())
     summaries = []
@@ -140,11 +141,11 @@ def _summarise_dataset(
 
 def _common_units(run: Run, dataset: str) -> Units | None:
     columns = ["unit", "contexts", "cluster", "relation", "kind"]
-    tables = [
-        table
-        for model in run.models()
-        if (table := _rows(run, dataset, model, columns)) is not None
-    ]
+    tables: list[pa.Table] = []
+    for model in run.models():
+        table = _rows(run, dataset, model, columns[:2] if tables else columns)
+        if table is not None:
+            tables.append(table)
     common, seen = common_labels(tables, "unit")
     if not common:
         return None
@@ -165,7 +166,12 @@ def _common_units(run: Run, dataset: str) -> Units | None:
 
 def _rows(run: Run, dataset: str, model: str, columns: list[str]) -> pa.Table | None:
     table = read_rows(
-        run, ANALYSIS, model, columns=columns, filter=pc.field("dataset") == dataset
+        run,
+        ANALYSIS,
+        model,
+        columns=columns,
+        filter=pc.field("dataset") == dataset,
+        coded=_TEXTS,
     )
     return table if table is not None and table.num_rows else None
 
@@ -292,4 +298,7 @@ def _layer_outcomes(
     """
     chosen = {layer: ("hidden", layer) for state, layer in states if state == "hidden"}
     chosen |= {layer: ("final", layer) for state, layer in states if state == "final"}
-    return {layer: _gap(states[chosen[layer]], units) for layer in sorted(chosen)}
+    return {
+        layer: _gap(states[chosen[layer]], units).over_contexts()
+        for layer in sorted(chosen)
+    }

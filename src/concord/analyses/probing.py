@@ -1,0 +1,250 @@
+"""What the mechanism analyses share: prompts with their subject, targets and batches.
+
+A probe is a prompt of `facts` with the places of its subject's tokens. Its rows join
+those of `facts` by contexts, context, fact and template.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from concord.analyses.facts import (
+    Prepared,
+    Question,
+    prepare,
+    scoring_config,
+    scoring_model,
+)
+from concord.analyses.part import Task
+from concord.data.records import SUBJECT_SLOT
+from concord.errors import ModelError
+from concord.models.architecture import without_adapter_wrapper
+from concord.models.contexts import Context
+from concord.models.encoder import EncodedPrompt
+from concord.models.load import LoadedModel
+from concord.models.prompts import encode_in_context, encoder_of, in_context
+from concord.models.readout import unembed
+from concord.models.tokens import SubjectPositions, candidate_ids, subject_positions
+from concord.scoring.batching import is_out_of_memory, on_grid
+from concord.scoring.engine import score_prompts
+
+Target = Literal["free", "prediction", "object"]
+TARGETS: tuple[Target, ...] = ("free", "prediction", "object")
+"""The model's own top token; the first token of its best candidate; of the object."""
+CPU_POSITIONS = 2048
+CUDA_POSITIONS = 32_768
+_NUMBERS = {"cpu": 1 << 24}
+_NUMBERS_ELSEWHERE = 1 << 28
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """One prompt of a context, with the places of its subject."""
+
+    question: Question
+    prompt: EncodedPrompt
+    sentence: tuple[int, int]
+    """First character of the filled template, and the one after its last."""
+    subject: SubjectPositions | None
+    """None where no token stands for the subject."""
+
+
+def probes_of(
+    task: Task, context: Context, questions: Sequence[Question]
+) -> list[Probe]:
+    """Encode the prompts of a context and locate every subject."""
+    model = task.model
+    encoder = encoder_of(model.entry, model.tokenizer, model.network.config)
+    texts = [question.text for question in questions]
+    prompts = encode_in_context(encoder, context, texts, label=model.label)
+    start = context.text.index("{}")
+    probes = []
+    for question, prompt in zip(questions, prompts, strict=True):
+        first = start + question.template.text.index(SUBJECT_SLOT)
+        places = _located(prompt, first, first + len(question.fact.subject))
+        sentence = (start, start + len(question.text))
+        probes.append(Probe(question, prompt, sentence, places))
+    return probes
+
+
+def _located(prompt: EncodedPrompt, start: int, end: int) -> SubjectPositions | None:
+    try:
+        return subject_positions(prompt, start, end)
+    except ModelError:
+        return None
+
+
+def identity_columns(context: Context, probes: Sequence[Probe]) -> dict[str, pa.Array]:
+    """The columns by which rows are joined to those of `facts`."""
+    questions = [probe.question for probe in probes]
+    return {
+        "contexts": pa.array([context.contexts] * len(probes), pa.string()),
+        "context": pa.array([context.index] * len(probes), pa.int8()),
+        "relation": pa.array([q.relation.id for q in questions], pa.string()),
+        "fact": pa.array([q.fact.id for q in questions], pa.string()),
+        "subject": pa.array([q.fact.subject for q in questions], pa.string()),
+        "template": pa.array([q.template.index for q in questions], pa.int16()),
+    }
+
+
+def predictions_of(
+    task: Task, context: Context, questions: Sequence[Question]
+) -> Int[np.ndarray, " prompt"]:
+    """Index of each prompt's best candidate: measured before, or scored now."""
+    table = task.measured("facts")
+    wanted = [(q.fact.id, q.template.index) for q in questions]
+    if table is not None:
+        columns = ("contexts", "context", "fact", "template", "prediction_index")
+        rows = zip(*(table[name].to_pylist() for name in columns), strict=True)
+        place = (context.contexts, context.index)
+        known = {(f, t): index for c, k, f, t, index in rows if (c, k) == place}
+        if known.keys() >= set(wanted):
+            return np.array([known[one] for one in wanted], dtype=np.int64)
+    prepared: Prepared = prepare(task, context, questions)
+    scores, _ = score_prompts(
+        scoring_model(task.model),
+        [prompt.ids for prompt in prepared.prompts],
+        prepared.tries,
+        prepared.trie_index,
+        config=scoring_config(task, prepared),
+    )
+    return np.asarray(scores.prediction, dtype=np.int64)
+
+
+def answer_tokens(
+    task: Task, context: Context, probes: Sequence[Probe]
+) -> Int[np.ndarray, "prompt 2"]:
+    """First token of the best candidate, and of the object, behind each prompt."""
+    model = task.model
+    encoder = in_context(
+        encoder_of(model.entry, model.tokenizer, model.network.config), context
+    )
+    predictions = predictions_of(task, context, [p.question for p in probes])
+    known: dict[tuple[str, str], int] = {}
+    found = np.zeros((len(probes), 2), dtype=np.int64)
+    for row, (probe, index) in enumerate(zip(probes, predictions, strict=True)):
+        question = probe.question
+        named = (question.relation.candidates[index], question.fact.object)
+        for column, text in enumerate(named):
+            # A candidate's ids may hang on the end of the prompt, not on its subject.
+            key = (question.text.split()[-1], text)
+            if key not in known:
+                ids = candidate_ids(encoder, probe.prompt.text, [text])[0]
+                known[key] = ids[0]
+            found[row, column] = known[key]
+    return found
+
+
+def readable_tokens(model: LoadedModel) -> Bool[Tensor, " vocabulary"]:
+    """Rows of the unembedding that stand for text of the tokenizer.
+
+    Rows beyond the tokenizer pad the matrix, and a padding token may have been added
+    with a meaningless row: neither may be a prediction or stand in a ranking.
+    """
+    head = without_adapter_wrapper(model.network).get_output_embeddings()
+    size = int(getattr(head, "out_features", model.network.config.vocab_size))
+    keep = torch.arange(size) < len(model.tokenizer)
+    tokenizer = model.tokenizer
+    others = (tokenizer.eos_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id)
+    pad = tokenizer.pad_token_id
+    if isinstance(pad, int) and pad not in others and pad < size:
+        keep[pad] = False
+    return keep
+
+
+def top_token(
+    logits: Tensor, keep: Bool[Tensor, " vocabulary"]
+) -> Int[Tensor, "*rows"]:
+    """The best readable token of each row."""
+    return logits.masked_fill(~keep.to(logits.device), float("-inf")).argmax(dim=-1)
+
+
+def projected_rows(model: LoadedModel) -> int:
+    """Vectors that go through the unembedding at once."""
+    numbers = _NUMBERS.get(model.device.type, _NUMBERS_ELSEWHERE)
+    return max(1, min(2048, numbers // model.network.config.vocab_size))
+
+
+def own_log_probabilities(model: LoadedModel, states: Tensor) -> Tensor:
+    """The model's distribution over the vocabulary, in float32 at least."""
+    logits = unembed(model.network, model.architecture, states)
+    if logits.dtype in (torch.float16, torch.bfloat16):
+        logits = logits.float()
+    return logits.log_softmax(dim=-1)
+
+
+def padded(
+    model: LoadedModel, prompts: Sequence[Sequence[int]], width: int
+) -> tuple[Tensor, Tensor]:
+    """Ids and mask on the model's device, padded on the right."""
+    ids = torch.zeros((len(prompts), width), dtype=torch.long)
+    mask = torch.zeros((len(prompts), width), dtype=torch.long)
+    for row, prompt in enumerate(prompts):
+        ids[row, : len(prompt)] = torch.tensor(prompt)
+        mask[row, : len(prompt)] = 1
+    return ids.to(model.device), mask.to(model.device)
+
+
+@torch.inference_mode()
+def in_batches(
+    task: Task,
+    lengths: Sequence[int],
+    measure: Callable[[list[int], int], Result],
+) -> Iterator[tuple[list[int], Result]]:
+    """Measure prompts batch by batch, longest first; halve batches that do not fit.
+
+    Args:
+        task: For the device and the batch size.
+        lengths: Positions that each prompt takes, copies included.
+        measure: Given the indices of a batch and its padded width. A batch of one is
+            given twice (one row takes other kernels), so results follow the indices.
+
+    Raises:
+        ModelError: A prompt is longer than the model takes, or does not fit alone.
+    """
+    model = task.model
+    limit = model.max_length
+    asked = task.study.batch_size
+    row_limit = len(lengths) if asked == "auto" else asked
+    positions = CUDA_POSITIONS if model.device.type == "cuda" else CPU_POSITIONS
+    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    start = 0
+    while start < len(order):
+        width = on_grid(lengths[order[start]])
+        count = min(row_limit, max(1, positions // width))
+        chosen = order[start : start + count]
+        try:
+            found = measure(chosen if len(chosen) > 1 else chosen * 2, width)
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(chosen) == 1:
+                raise ModelError(
+                    f"{model.label}: out of memory with one prompt of {width} "
+                    f"positions (limit of the model: {limit}); use a larger device, "
+                    "or --device cpu"
+                ) from error
+            positions = max(1, width * (len(chosen) // 2))
+            torch.cuda.empty_cache()
+            continue
+        start += len(chosen)
+        yield chosen, found
+
+
+def require_lengths(model: LoadedModel, probes: Sequence[Probe]) -> None:
+    """Refuse a prompt that is longer than the model takes."""
+    limit = model.max_length
+    for probe in probes:
+        if limit is not None and len(probe.prompt.ids) > limit:
+            raise ModelError(
+                f"{model.label}: a prompt has {len(probe.prompt.ids)} tokens, the "
+                f"model takes {limit}; prompts are never cut: leave that fact out "
+                f"({probe.prompt.text!r})"
+            )

@@ -1,0 +1,182 @@
+"""Rows of multiple choice as arrays: what each model chose in every setting."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+from jaxtyping import Bool, Float, Int
+
+from concord.metrics.agreement import NO_ANSWER, NOT_ASKED
+from concord.results import Run, read_rows
+from concord.summary.columns import (
+    common_labels,
+    first_rows,
+    integers_of,
+    numbers_of,
+    places_of,
+)
+
+ANALYSIS = "choices"
+LETTERS = "ABCDEFGHIJ"
+_COLUMNS = [
+    *("contexts", "item", "topic", "cluster", "wording", "order", "is_repeat"),
+    *("letter", "right_letter", "content", "right_option", "is_correct", "scores"),
+    *(
+        "option_count",
+        "has_answer",
+        "letters_are_whole",
+        "perturbation",
+        "speaks_of_others",
+    ),
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Items:
+    """The questions that every model was asked in every set of contexts."""
+
+    item: list[str]
+    topic: np.ndarray
+    cluster: np.ndarray
+    option_count: Int[np.ndarray, " item"]
+    right_option: Int[np.ndarray, " item"]
+    speaks_of_others: Bool[np.ndarray, " item"]
+    has_fixed_options: bool
+    """All questions have the same options: these are classes."""
+    left_out: int
+
+
+@dataclass(frozen=True, eq=False)
+class Choices:
+    """What one model chose in one set of contexts."""
+
+    contents: Int[np.ndarray, "wording order item"]
+    """`NOT_ASKED` where the prompt repeats that of an earlier setting."""
+    letters: Int[np.ndarray, "wording order item"]
+    right_letters: Int[np.ndarray, "wording order item"]
+    is_right: Bool[np.ndarray, "wording order item"]
+    is_repeat: Bool[np.ndarray, "wording order item"]
+    has_answer: Bool[np.ndarray, "wording order item"]
+    scores: Float[np.ndarray, "wording order item option"]
+    letters_are_whole: bool
+    plain_count: int
+    """Wordings without a perturbation; they stand first."""
+
+    def of_wordings(self, chosen: Sequence[int]) -> "Choices":
+        """The same in some of the wordings."""
+        arrays = {
+            name: value[list(chosen)]
+            for name, value in vars(self).items()
+            if isinstance(value, np.ndarray)
+        }
+        return replace(self, **arrays)
+
+    @property
+    def answered(self) -> Int[np.ndarray, "wording order item"]:
+        """The contents; `NO_ANSWER` where the likeliest token is no letter."""
+        kept = self.has_answer | (self.contents == NOT_ASKED)
+        return np.where(kept, self.contents, NO_ANSWER)
+
+    @property
+    def prompts(self) -> int:
+        """Prompts they were computed from."""
+        return self.is_right.size
+
+
+def common_items(run: Run, dataset: str) -> Items | None:
+    """The questions of a data set that every model has rows of; None without any."""
+    columns = ["item", "contexts", "topic", "cluster", "option_count", "right_option"]
+    columns += ["speaks_of_others", "has_fixed_options"]
+    tables = [
+        table
+        for model in run.models()
+        if (table := _rows(run, dataset, model, columns)) is not None
+    ]
+    common, seen = common_labels(tables, "item")
+    # A run that was cut may lack settings: only questions with all of them count.
+    settings = [_complete(run, dataset, model) for model in run.models()]
+    for complete in settings:
+        common &= complete if complete is not None else common
+    if not common:
+        return None
+    table = first_rows(tables[0], "item", common).sort_by("item")
+    return Items(
+        item=table["item"].to_pylist(),
+        topic=np.array(table["topic"].to_pylist()),
+        cluster=np.array(table["cluster"].to_pylist()),
+        option_count=integers_of(table["option_count"]),
+        right_option=integers_of(table["right_option"]),
+        speaks_of_others=integers_of(table["speaks_of_others"]).astype(bool),
+        has_fixed_options=bool(integers_of(table["has_fixed_options"]).all()),
+        left_out=len(seen) - len(common),
+    )
+
+
+def _complete(run: Run, dataset: str, model: str) -> set[str] | None:
+    """Questions with a row in every setting that the model has rows of."""
+    table = _rows(run, dataset, model, ["item", "contexts", "wording", "order"])
+    if table is None:
+        return None
+    settings = table.group_by(["contexts", "wording", "order"]).aggregate([])
+    counts = table.group_by("item").aggregate([("order", "count")])
+    whole = counts.filter(pc.field("order_count") == settings.num_rows)
+    return set(whole["item"].to_pylist())
+
+
+def _rows(run: Run, dataset: str, model: str, columns: list[str]) -> Any:
+    table = read_rows(
+        run, ANALYSIS, model, columns=columns, filter=pc.field("dataset") == dataset
+    )
+    return table if table is not None and table.num_rows else None
+
+
+def choices_of(run: Run, dataset: str, model: str, items: Items) -> dict[str, Choices]:
+    """What a model chose, by set of contexts; nothing without rows."""
+    table = _rows(run, dataset, model, _COLUMNS)
+    if table is None:
+        return {}
+    found = {}
+    for contexts in table["contexts"].unique().to_pylist():
+        rows = table.filter(pc.field("contexts") == contexts)
+        found[contexts] = _choices(rows, items)
+    return found
+
+
+def _choices(table: Any, items: Items) -> Choices:
+    item = places_of(table["item"], items.item)
+    kept = item >= 0
+    is_plain = np.array(table["perturbation"].to_pylist()) == ""
+    wording, order = integers_of(table["wording"]), integers_of(table["order"])
+    place = (wording[kept], order[kept], item[kept])
+    shape = (int(wording.max()) + 1, int(order.max()) + 1, len(items.item))
+
+    def grid(values: np.ndarray) -> np.ndarray:
+        placed = np.zeros(shape, values.dtype)
+        placed[place] = values[kept]
+        return placed
+
+    is_repeat = grid(integers_of(table["is_repeat"])).astype(bool)
+    contents = grid(integers_of(table["content"]))
+    width = int(items.option_count.max())
+    scores = np.full((*shape, width), np.nan)
+    options = items.option_count[np.where(kept, item, 0)]
+    lists: Any = table["scores"].combine_chunks()
+    flat = numbers_of(lists.flatten())
+    ends = np.cumsum(integers_of(lists.value_lengths()))
+    for size in np.unique(options[kept]):
+        own = kept & (options == size)
+        cells = ends[own][:, None] - size + np.arange(size)
+        scores[wording[own], order[own], item[own], :size] = flat[cells]
+    return Choices(
+        contents=np.where(is_repeat, NOT_ASKED, contents),
+        letters=grid(places_of(table["letter"], LETTERS)),
+        right_letters=grid(places_of(table["right_letter"], LETTERS)),
+        is_right=grid(integers_of(table["is_correct"])).astype(bool),
+        is_repeat=is_repeat,
+        has_answer=grid(integers_of(table["has_answer"])).astype(bool),
+        scores=scores,
+        plain_count=len(np.unique(wording[is_plain])),
+        letters_are_whole=bool(integers_of(table["letters_are_whole"]).all()),
+    )

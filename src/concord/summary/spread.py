@@ -1,0 +1,261 @@
+"""Spread of accuracy over settings as entries of ``summary.json``.
+
+A largest minus a smallest value is no mean over questions, so it has entries of its
+own: interval from resampled questions, the same for all models; difference from the
+base, with a p-value from exchanging the two models' answers to a question at random;
+and beside it what noise alone would give.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from concord.metrics.bootstrap import Clusters
+from concord.metrics.intervals import percentile_interval
+from concord.metrics.significance import holm, verdict
+from concord.metrics.spread import (
+    Spread,
+    estimate_spread,
+    spread_over_instructions,
+    spread_over_orders,
+    spread_over_settings,
+)
+from concord.summary.estimates import Settings, number
+from concord.summary.measures import describe
+from concord.summary.spread_draws import (
+    Draws,
+    Place,
+    Right,
+    draw_accuracies,
+    has_one_setting,
+)
+
+SPREADS: Mapping[str, Spread] = {
+    "spread": spread_over_instructions,
+    "spread_nine": spread_over_settings,
+    "spread_orders": spread_over_orders,
+}
+"""The three readings of the study's word, by name; the first is the headline."""
+ONE_SETTING = "one setting: nothing to compare"
+
+
+def spread_entries(
+    dataset: str,
+    clusters: Clusters,
+    rights: Right,
+    models: list[str],
+    settings: Settings,
+) -> list[dict[str, Any]]:
+    """The ``measures`` of all spreads of a data set, in shares of questions.
+
+    Args:
+        dataset: Its name, as in keys.
+        clusters: Of the questions, which stand the order of the arrays' last axis.
+        rights: What was measured.
+        models: Labels, the base first.
+        settings: How intervals and tests are made.
+    """
+    draws = draw_accuracies(clusters, rights, models[0], settings)
+    entries = []
+    for name, spread in SPREADS.items():
+        for contexts in dict.fromkeys(contexts for _, contexts in rights):
+            suffix = "" if contexts == "study" else f"@{contexts}"
+            key = f"choices.{dataset}.{name}{suffix}"
+            asked = models if contexts == "study" else models[1:]
+            values = [
+                _value((model, contexts), spread, draws, settings) for model in asked
+            ]
+            differences = _differences(key, contexts, models, spread, draws, settings)
+            entries.append(_entry(key, dataset, contexts, values, differences))
+            if name == "spread":
+                entries.append(_expected_entry(key, dataset, contexts, values))
+    return entries
+
+
+def _entry(
+    key: str,
+    dataset: str,
+    contexts: str,
+    values: list[dict[str, Any]],
+    differences: list[dict[str, Any]],
+) -> dict[str, Any]:
+    measure = describe(key)
+    return {
+        "key": key,
+        "title": measure.title,
+        "meaning": measure.meaning,
+        "formula": measure.formula,
+        "analysis": "choices",
+        "dataset": dataset,
+        "contexts": contexts,
+        "unit": measure.unit,
+        "lowest": measure.lowest,
+        "highest": measure.highest,
+        "better": measure.better,
+        "headline": measure.headline,
+        "values": values,
+        "differences": differences,
+    }
+
+
+def _expected_entry(
+    key: str, dataset: str, contexts: str, values: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The spread that noise alone would give, as a measure of its own."""
+    name, at, suffix = key.partition("@")
+    own = [
+        {
+            "model": entry["model"],
+            "value": entry.get("expected"),
+            "low": None,
+            "high": entry.get("expected_high"),
+            "relations_low": None,
+            "relations_high": None,
+            "n": entry["n"],
+            "reason": entry["reason"],
+        }
+        for entry in values
+    ]
+    return _entry(f"{name}_expected{at}{suffix}", dataset, contexts, own, [])
+
+
+def _value(
+    place: Place, spread: Spread, draws: Draws, settings: Settings
+) -> dict[str, Any]:
+    model, right = place[0], draws.rights.get(place)
+    if right is None:
+        return _absent(model, "no rows of choices for this model")
+    if has_one_setting(right):
+        return _absent(model, ONE_SETTING)
+    low, high = _interval(spread(draws.resampled[place]), draws.clusters, settings)
+    return {
+        "model": model,
+        "value": number(_spread_of(right, spread)),
+        "low": number(low),
+        "high": number(high),
+        "relations_low": None,
+        "relations_high": None,
+        **(_noise(right, settings) if spread is spread_over_instructions else {}),
+        "n": _counts(right, draws.clusters),
+        "contexts_sd": None,
+        "micro": None,
+        "reason": None,
+    }
+
+
+def _noise(
+    right: Bool[np.ndarray, "wording order item"], settings: Settings
+) -> dict[str, Any]:
+    """What the headline spread would be if all settings were equally good."""
+    noise = estimate_spread(
+        np.moveaxis(right, -1, 0),
+        level=settings.level,
+        replicates=settings.replicates,
+        seed=settings.seed,
+    )
+    return {
+        "expected": number(noise.expected / 100),
+        "expected_high": number(noise.expected_high / 100),
+        "exceeds_noise": noise.exceeds_noise,
+    }
+
+
+def _differences(
+    key: str,
+    contexts: str,
+    models: list[str],
+    spread: Spread,
+    draws: Draws,
+    settings: Settings,
+) -> list[dict[str, Any]]:
+    entries = [
+        _difference(key, (model, contexts), spread, draws, settings)
+        for model in models[1:]
+    ]
+    found = [entry["p"] for entry in entries]
+    adjusted = holm(np.array([np.nan if p is None else p for p in found]))
+    return [
+        {**entry, "p_adjusted": number(float(p))}
+        for entry, p in zip(entries, adjusted, strict=True)
+    ]
+
+
+def _difference(
+    key: str, place: Place, spread: Spread, draws: Draws, settings: Settings
+) -> dict[str, Any]:
+    if place not in draws.exchanged:
+        reason = "not measured for both models in two or more settings: no difference"
+        return _absent(place[0], reason) | {"p": None, "verdict": ""}
+    sides = (place, draws.base)
+    after, before = (_spread_of(draws.rights[side], spread) for side in sides)
+    drawn = spread(draws.resampled[place]) - spread(draws.resampled[draws.base])
+    interval = _interval(drawn, draws.clusters, settings)
+    narrow = _interval(drawn, draws.clusters, settings, level=2 * settings.level - 1)
+    return {
+        "model": place[0],
+        "value": number(after - before),
+        "low": number(interval[0]),
+        "high": number(interval[1]),
+        "relations_low": None,
+        "relations_high": None,
+        "after": number(after),
+        "before": number(before),
+        "p": number(_exchange_p(after - before, draws.exchanged[place], spread)),
+        "verdict": verdict(
+            interval, narrow, words=describe(key).words, margin=settings.margin
+        ),
+        "n": _counts(draws.rights[place], draws.clusters),
+        "reason": None,
+    }
+
+
+def _exchange_p(
+    observed: float,
+    exchanged: Float[np.ndarray, "side permutation wording order"],
+    spread: Spread,
+) -> float:
+    """Share of exchanges whose difference is at least as large, in either direction."""
+    differences = np.abs(spread(exchanged[0]) - spread(exchanged[1]))
+    # A hair below, so that rounding does not part equal differences.
+    hits = int((differences >= abs(observed) - 1e-9).sum())
+    return (hits + 1) / (len(differences) + 1)
+
+
+def _spread_of(right: Bool[np.ndarray, "wording order item"], spread: Spread) -> float:
+    return float(spread(right.mean(axis=-1)))
+
+
+def _interval(
+    drawn: Float[np.ndarray, " replicate"],
+    clusters: Clusters,
+    settings: Settings,
+    *,
+    level: float | None = None,
+) -> tuple[float, float]:
+    if np.bincount(clusters.stratum).max(initial=0) < 2:
+        return float("nan"), float("nan")
+    low, high = percentile_interval(drawn[:, None], level or settings.level)
+    return float(low[0]), float(high[0])
+
+
+def _counts(
+    right: Bool[np.ndarray, "wording order item"], clusters: Clusters
+) -> dict[str, int | None]:
+    return {
+        "facts": right.shape[-1],
+        "subjects": len(clusters),
+        "relations": None,
+        "prompts": right.size,
+    }
+
+
+def _absent(model: str, reason: str) -> dict[str, Any]:
+    names = ("value", "low", "high", "relations_low", "relations_high")
+    return {
+        "model": model,
+        **dict.fromkeys(names),
+        "n": {"facts": 0, "subjects": 0, "relations": 0, "prompts": 0},
+        "reason": reason,
+    }

@@ -1,0 +1,192 @@
+"""Knockout: windows by hand, the planted circuit, the tree against separate passes."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from planted_circuit import planted_task
+from tiny_models import tiny_model, tiny_tokenizer
+
+from concord.analyses import knockout
+from concord.analyses.facts import fact_contexts, questions_of
+from concord.analyses.knockout import (
+    Runs,
+    cut_positions,
+    default_width,
+    knock_out,
+    layout_of,
+    window_of,
+)
+from concord.analyses.part import Task
+from concord.analyses.probing import probes_of
+from concord.models.architecture import architecture_of
+from concord.models.hooks import Edges, intervene
+from concord.models.load import LoadedModel
+
+
+def rows_of(task: Task) -> list[dict[str, Any]]:
+    return pa.concat_tables([p.rows for p in knockout.run(task)]).to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("layers", "width", "expected"),
+    [
+        (
+            32,
+            9,
+            {0: (0, 4), 3: (0, 7), 4: (0, 8), 5: (1, 9), 28: (24, 31), 31: (27, 31)},
+        ),
+        (32, 10, {0: (0, 4), 4: (0, 8), 5: (0, 9), 27: (22, 31), 31: (26, 31)}),
+        (6, 3, {0: (0, 1), 1: (0, 2), 2: (1, 3), 3: (2, 4), 4: (3, 5), 5: (4, 5)}),
+        (6, 1, {0: (0, 0), 5: (5, 5)}),
+        (6, 2, {0: (0, 0), 1: (0, 1), 5: (4, 5)}),
+        (6, 12, {0: (0, 5), 5: (0, 5)}),
+    ],
+)
+def test_windows_have_the_listed_ends(layers, width, expected):
+    for centre, ends in expected.items():
+        window = window_of(centre, width, layers)
+        assert (window[0], window[-1]) == ends
+
+
+def test_the_default_window_is_nine_or_an_odd_quarter():
+    assert [default_width(n) for n in (1, 6, 12, 16, 23, 24, 32)] == [
+        1,
+        1,
+        3,
+        5,
+        5,
+        9,
+        9,
+    ]
+
+
+def test_the_planted_circuit_loses_its_prediction_without_the_subject():
+    rows = rows_of(planted_task(knockout={"window": 3}))
+    assert len(rows) == 48
+    for row in rows:
+        effect = 100 * np.expm1(np.array(row["free_change"]))
+        moved = row["is_top_changed"]
+        assert row["layout"] == "tree" and row["window"] == 3
+        if row["set"] == "subject":
+            assert effect[:3].tolist() == [0, 0, 0] and moved[:3] == [False] * 3
+            # The probability falls to that of 27 equal tokens.
+            left = np.exp(row["free_log_probability"] + np.array(row["free_change"]))
+            np.testing.assert_allclose(left[3:], 1 / 27, rtol=1e-4)
+            np.testing.assert_allclose(effect[3:], -96.3, atol=0.1)
+        else:
+            assert effect.tolist() == [0] * 6 and not any(moved)
+
+
+def test_the_twin_without_extraction_is_flat():
+    for row in rows_of(planted_task(has_extraction=False, knockout={"window": 3})):
+        assert row["object_change"] == [0] * 6 and not any(row["is_top_changed"])
+
+
+FAMILIES = ("llama", "gpt2", "phi", "falcon", "bloom", "gemma2", "olmo2", "gptj")
+
+
+def tiny_task(settings: dict[str, Any], family: str, **config: Any) -> Task:
+    from concord.data.collection import read_collection
+    from concord.study import resolve_study
+
+    study = resolve_study(settings, {"analyses": ["knockout"], "contexts": ["study"]})
+    entry = study.base.model_copy(update={"bos": "never"})
+    tokenizer = tiny_tokenizer(bos=False)
+    network = tiny_model(
+        family, vocabulary=len(tokenizer), dtype=torch.float64, **config
+    )
+    model = LoadedModel(entry, "base", network, tokenizer, architecture_of(network), {})
+    return Task(model, read_collection(study), study)
+
+
+def prepared(task: Task, sets=("subject", "non_subject", "last"), width=3):
+    assert task.data.facts is not None
+    questions = questions_of(task.data.facts)[::9]
+    context = fact_contexts(task)[1]
+    probes = probes_of(task, context, questions)
+    runs = Runs(tuple(sets), task.model.layer_count, width)
+    cuts = [cut_positions(probe, sets, None) for probe in probes]
+    answers = np.full((len(probes), 2), 9)
+    return probes, answers, {"runs": runs, "cuts": cuts}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_tree_equals_separate_passes(settings: dict[str, Any], family):
+    task = tiny_task(settings, family)
+    probes, answers, design = prepared(task)
+    assert len({len(probe.prompt.ids) for probe in probes}) >= 2
+    assert layout_of(task.model, probes[0]) == "tree"
+    tree = knock_out(task, probes, answers, layout="tree", **design)
+    rows = knock_out(task, probes, answers, layout="rows", **design)
+    # Some attention is computed in float32 in every dtype.
+    close = 1e-10 if family in ("llama", "phi", "falcon", "olmo2") else 2e-5
+    np.testing.assert_allclose(tree.log_probability, rows.log_probability, atol=close)
+    assert (tree.top == rows.top).all()
+    changes = tree.log_probability[:, 1:] - tree.log_probability[:, :1]
+    assert np.abs(changes).max() > 0.01
+
+
+def test_every_run_equals_a_pass_of_its_own_by_the_definition(
+    settings: dict[str, Any],
+):
+    task = tiny_task(settings, "llama")
+    network, architecture = task.model.network, task.model.architecture
+    probes, answers, design = prepared(task)
+    found = knock_out(task, probes, answers, layout="tree", **design)
+    for index, probe in enumerate(probes[:3]):
+        ids, last = torch.tensor([probe.prompt.ids]), len(probe.prompt.ids) - 1
+        assert probe.subject is not None
+        subject = set(probe.subject.positions)
+        sets = [subject, set(range(last)) - subject, {last}]
+        run = 0
+        for keys in [set(), *(own for own in sets for _ in range(3))]:
+            centre = (run - 1) % 3
+            blocks = window_of(centre, 3, 3) if keys else range(0)
+            edges = Edges(
+                rows=torch.zeros(len(keys), dtype=torch.long),
+                queries=torch.full((len(keys),), last),
+                keys=torch.tensor(sorted(keys), dtype=torch.long),
+            )
+            cut = {("mhsa", block): edges for block in blocks}
+            with torch.inference_mode(), intervene(network, architecture, cut=cut):
+                logs = network(ids).logits[0, -1].log_softmax(-1)
+            np.testing.assert_allclose(
+                found.log_probability[index, run, 1], logs[9], atol=1e-10
+            )
+            run += 1
+
+
+def test_families_without_trees_and_windows_that_end_take_rows(
+    settings: dict[str, Any],
+):
+    task = tiny_task(settings, "falcon_alibi")
+    probes, answers, design = prepared(task)
+    assert layout_of(task.model, probes[0]) == "rows"
+    found = knock_out(task, probes, answers, layout="rows", **design)
+    assert np.isfinite(found.log_probability).all()
+    short = tiny_task(settings, "mistral", sliding_window=4)
+    assert layout_of(short.model, prepared(short)[0][0]) == "rows"
+
+
+def test_sets_without_a_position_are_null_and_nothing_is_cut_completely():
+    task = planted_task(
+        knockout={"sets": ["subject", "template", "context", "bos", "non_subject"]}
+    )
+    rows = rows_of(task)
+    counts = {row["set"]: row["position_count"] for row in rows if row["template"] == 0}
+    # <s> the Ada Avery was born in
+    assert counts == {
+        "subject": 2, "template": 3, "context": None, "bos": 1, "non_subject": 4
+    }  # fmt: skip
+    for row in rows:
+        assert (row["free_change"] is None) == (row["set"] == "context")
+
+
+def test_a_model_of_one_block_is_measured(settings: dict[str, Any]):
+    task = tiny_task(settings, "llama", num_hidden_layers=1)
+    probes, answers, design = prepared(task, width=default_width(1))
+    found = knock_out(task, probes, answers, layout="tree", **design)
+    assert found.log_probability.shape == (len(probes), 4, 3)

@@ -1,0 +1,141 @@
+"""`concord flips`: filters, counts and files against the rows themselves."""
+
+import csv
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from finished_run import change_json, finished_run, read_json
+
+from concord.cli import main
+from concord.errors import ResultsError, StudyError
+from concord.report.findings import Findings, read_findings
+from concord.report.flip_search import FlipFilter, find_flips, write_found_flips
+from concord.results import Run, read_rows
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("flips") / "run"
+    run = finished_run(folder, facts=12, analyses=("facts", "noise"))
+    noise = read_json(run, "summary.json")["noise"]
+    # Wide enough that some flips are near ties.
+    change_json(
+        run, "summary.json", noise={m: n | {"delta": 0.3} for m, n in noise.items()}
+    )
+    return run
+
+
+@pytest.fixture(scope="module")
+def findings(run: Run) -> Findings:
+    return read_findings(run)
+
+
+def _changed(run: Run, model: str, contexts: str) -> list[dict]:
+    """Changed wordings in plain Python."""
+    base, tuned = (read_rows(run, "facts", one) for one in ("base", model))
+    assert base is not None and tuned is not None
+
+    def key(row: dict) -> tuple:
+        return (row["context"], row["relation"], row["fact"], row["template"])
+
+    before = {key(row): row for row in base.to_pylist() if row["contexts"] == "study"}
+    return [
+        row
+        for row in tuned.to_pylist()
+        if row["contexts"] == contexts
+        and row["prediction_index"] != before[key(row)]["prediction_index"]
+    ]
+
+
+@pytest.mark.parametrize("contexts", ["study", "same"])
+@pytest.mark.parametrize("relation", [None, "P101"])
+def test_counts_are_those_of_plain_python(run, findings, contexts, relation):
+    wanted = FlipFilter(model="tuned-1", relation=relation, contexts=contexts)
+    found = find_flips(run, findings, wanted, limit=3)
+    expected = [
+        row
+        for row in _changed(run, "tuned-1", contexts)
+        if relation in (None, row["relation"])
+    ]
+    assert found.wordings == len(expected) > 3
+    assert found.facts == len({(row["relation"], row["fact"]) for row in expected})
+    assert len(found.rows) == 3
+
+
+def test_near_ties_and_others_share_out_all_flips(run, findings):
+    counts = {
+        ties: find_flips(run, findings, FlipFilter(near_ties=ties), limit=1).wordings
+        for ties in (None, True, False)
+    }
+    assert counts[True] > 0 and counts[False] > 0
+    assert counts[None] == counts[True] + counts[False]
+
+
+def test_search_finds_answers_in_any_case(run, findings):
+    found = find_flips(run, findings, FlipFilter(search="OBJECT 3"), limit=10_000)
+    assert 0 < len(found.rows) == found.wordings
+    for row in found.rows:
+        texts = (row["object"], row["base_prediction"], row["tuned_prediction"])
+        assert any("object 3" in text for text in texts)
+
+
+def test_no_flip_is_an_empty_table_and_not_an_error(run, findings):
+    found = find_flips(run, findings, FlipFilter(search="' or true --"), limit=5)
+    assert (found.rows, found.wordings, found.facts) == ([], 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "near"),
+    [
+        (FlipFilter(model="tuned1"), "tuned-1"),
+        (FlipFilter(kind="to_agre"), "to_agree"),
+        (FlipFilter(relation="P10"), "P10"),
+        (FlipFilter(contexts="studi"), "study"),
+    ],
+)
+def test_an_unknown_name_gets_a_near_match(run, findings, wanted, near):
+    with pytest.raises(StudyError, match=f"did you mean '{near}"):
+        find_flips(run, findings, wanted, limit=1)
+
+
+def test_near_ties_need_a_noise_sample(run, findings):
+    silent = Findings({**findings.content, "noise": {}})
+    with pytest.raises(ResultsError, match="noise"):
+        find_flips(run, silent, FlipFilter(near_ties=True), limit=1)
+    assert find_flips(run, silent, FlipFilter(), limit=1).wordings > 0
+
+
+def test_the_file_has_what_was_counted_and_no_formula(tmp_path):
+    run = finished_run(tmp_path / "run", facts=5, analyses=("facts",))
+    (part,) = run.parts("facts", "tuned-1")
+    table = pq.read_table(part)
+    texts = [f"=1+{text}" for text in table["prediction"].to_pylist()]
+    place = table.column_names.index("prediction")
+    pq.write_table(table.set_column(place, "prediction", pa.array(texts)), part)
+    findings, wanted = read_findings(run), FlipFilter(model="tuned-1", kind="other")
+    path = tmp_path / "flips.csv"
+    write_found_flips(run, findings, wanted, path)
+    with path.open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert len(rows) == find_flips(run, findings, wanted, limit=1).wordings > 0
+    assert all(row["tuned_prediction"].startswith("'=1+") for row in rows)
+    assert {row["kind"] for row in rows} == {"other"}
+
+
+def _code(*arguments: str) -> object:
+    with pytest.raises(SystemExit) as exit:
+        main(["flips", *arguments])
+    return exit.value.code
+
+
+def test_the_command_prints_writes_and_explains(run: Run, tmp_path: Path, capsys):
+    file = tmp_path / "all.csv"
+    assert _code(str(run.path), "--model", "tuned-1", "--csv", str(file)) == 0
+    assert "changed wordings" in capsys.readouterr().out
+    assert len(file.read_text().splitlines()) == 1 + len(
+        _changed(run, "tuned-1", "study")
+    )
+    assert _code(str(run.path), "--model", "tund-1") == 2
+    assert "did you mean 'tuned-1'" in capsys.readouterr().err

@@ -1,0 +1,152 @@
+"""Gate: only what the interval shows breaks a condition, and codes say which."""
+
+import itertools
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from finished_run import finished_run
+
+from concord.cli import main
+from concord.errors import ResultsError, StudyError
+from concord.report.findings import Findings
+from concord.report.gate import Condition, judge, parse_condition, passes
+from concord.report.gate_files import check_line, gate_junit, gate_markdown
+
+MARGIN = 0.01
+
+
+def _findings(
+    low: float | None,
+    high: float | None,
+    *,
+    better: str = "higher",
+    model: str = "tuned",
+) -> Findings:
+    value = None if low is None or high is None else (low + high) / 2
+    entry = {"model": model, "value": value, "low": low, "high": high, "reason": "why"}
+    measure = {"key": "facts.agreement", "better": better, "differences": [entry]}
+    measure["values"] = [entry]
+    return Findings({"base": "base", "tuned": [model], "measures": [measure]})
+
+
+def _outcome(low: float, high: float, **options: str) -> str:
+    (check,) = judge(
+        _findings(low, high, **options),
+        [Condition("max-drop", "facts.agreement", MARGIN)],
+    )
+    return check.outcome
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "outcome"),
+    [
+        (-0.05, -0.02, "broken"),  # the whole interval is beyond the margin
+        (-0.05, -0.01, "undecided"),  # its end touches the margin
+        (-0.05, -0.005, "undecided"),  # a drop is shown, a drop beyond .01 is not
+        (-0.02, 0.03, "undecided"),
+        (-0.01, 0.03, "met"),
+        (0.02, 0.05, "met"),
+    ],
+)
+def test_the_interval_decides_not_the_point(low: float, high: float, outcome: str):
+    assert _outcome(low, high) == outcome
+
+
+def test_a_rise_is_a_drop_where_lower_is_better():
+    assert _outcome(0.02, 0.05, better="lower") == "broken"
+    assert _outcome(-0.05, -0.02, better="lower") == "met"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "outcome"),
+    [(0.7, 0.79, "broken"), (0.7, 0.8, "undecided"), (0.8, 0.9, "met")],
+)
+def test_a_minimum_is_of_the_value(low: float, high: float, outcome: str):
+    (check,) = judge(_findings(low, high), [Condition("min", "facts.agreement", 0.8)])
+    assert check.outcome == outcome
+
+
+def test_undecided_passes_unless_strict():
+    asked = [Condition("max-drop", "facts.agreement", MARGIN)]
+    findings = _findings(-0.02, 0.03)
+    assert passes(judge(findings, asked))
+    assert not passes(judge(findings, asked, strict=True))
+
+
+def test_a_strict_gate_passes_nothing_that_a_plain_one_fails():
+    asked = [Condition("max-drop", "facts.agreement", MARGIN)]
+    ends = [-0.03, -0.01, -0.005, 0.0, 0.02]
+    for low, high in itertools.combinations(ends, 2):
+        plain, strict = (
+            passes(judge(_findings(low, high), asked, strict=s)) for s in (False, True)
+        )
+        assert plain or not strict
+
+
+def test_a_missing_number_is_refused_unless_passed_over():
+    findings, asked = _findings(None, None), [Condition("min", "facts.agreement", 0)]
+    with pytest.raises(ResultsError, match=r"for tuned \(why\).*--allow-missing"):
+        judge(findings, asked)
+    (check,) = judge(findings, asked, allow_missing=True)
+    assert check.outcome == "missing" and check_line(check).startswith("skip")
+
+
+@pytest.mark.parametrize("text", ["facts.agreement", "=0.1", "a=", "a=b", "a=nan"])
+def test_a_condition_needs_key_and_number(text: str):
+    with pytest.raises(StudyError, match="KEY=NUMBER"):
+        parse_condition("min", text)
+
+
+def test_a_tolerated_drop_is_not_negative():
+    with pytest.raises(StudyError, match="0 or more"):
+        parse_condition("max-drop", "facts.agreement=-0.01")
+
+
+def test_unknown_names_get_a_near_match():
+    findings = _findings(0, 1)
+    with pytest.raises(StudyError, match="did you mean 'facts.agreement'"):
+        judge(findings, [Condition("min", "fact.agreement", 0)])
+    with pytest.raises(StudyError, match="did you mean 'tuned'"):
+        judge(findings, [Condition("min", "facts.agreement", 0)], models=["tund"])
+    with pytest.raises(StudyError, match="--max-drop or --min"):
+        judge(findings, [])
+
+
+def test_files_survive_hostile_labels():
+    label = '<a>|"&\x00\ud800'
+    findings = _findings(-0.05, -0.02, model=label)
+    checks = judge(findings, [Condition("max-drop", "facts.agreement", MARGIN)])
+    suite = ElementTree.fromstring(gate_junit(checks).partition("\n")[2])
+    assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
+    assert suite[0].get("classname") == '<a>|"&\ufffd\ufffd'
+    failure = suite[0].find("failure")
+    assert failure is not None
+    assert "a larger drop is shown" in str(failure.get("message"))
+    assert "&lt;a&gt;\\|" in gate_markdown(findings, checks)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return finished_run(tmp_path_factory.mktemp("gate") / "run", facts=12).path
+
+
+def _code(*arguments: str) -> object:
+    with pytest.raises(SystemExit) as exit:
+        main(["gate", *arguments])
+    return exit.value.code
+
+
+def test_exit_codes_are_0_1_and_2(folder: Path, tmp_path: Path, capsys):
+    run = str(folder)
+    assert _code(run, "--max-drop", "facts.agreement=0.01") == 0
+    assert capsys.readouterr().out.count("pass  --max-drop") == 2
+    files = ("--junit", str(tmp_path / "g.xml"), "--markdown", str(tmp_path / "g.md"))
+    assert _code(run, "--min", "facts.agreement=0.99", *files) == 1
+    assert "FAIL  --min facts.agreement=0.99  tuned-1" in capsys.readouterr().out
+    assert "concord gate: failed" in (tmp_path / "g.md").read_text()
+    assert ElementTree.parse(tmp_path / "g.xml").getroot().get("failures") == "2"
+    assert _code(run, "--min", "facts.agrement=0.99") == 2
+    assert "did you mean 'facts.agreement'" in capsys.readouterr().err
+    assert _code(run) == 2
+    assert _code(str(tmp_path), "--min", "facts.agreement=0") == 2

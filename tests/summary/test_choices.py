@@ -1,0 +1,206 @@
+"""From rows of choices to numbers and warnings, on models with one thing to say."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from choice_models import (
+    some_questions,
+    write_pair,
+    write_questions,
+    write_single_minded,
+)
+
+from concord.compare import compare
+from concord.metrics.spread import accuracy_by_setting, spread_over_orders
+from concord.results import Run, read_rows
+from concord.study import resolve_study
+from concord.summary.choice_measures import CHOICE_MEASURES
+
+EVERY = (
+    "rankc posix format_spread prompt_sensi_score paraphrastic_consistency "
+    "consistency_rate xparacon sensitivity class_consistency"
+).split()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: Any) -> Run:
+    """A model that always says A, one that says no letter, and an ordinary one."""
+    folder = tmp_path_factory.mktemp("choices")
+    base_folder, tuned_folder = write_pair(folder)
+    says_a = write_single_minded(base_folder, folder / "says-a", "Answer: A")
+    says_nothing = write_single_minded(base_folder, folder / "says-nothing", " the")
+    data = write_questions(
+        folder,
+        {
+            "law": [*some_questions(8), some_questions(1)[0]],
+            "towns": [["Which?", "a", "b", "c", "All of the above", "D"]] * 2,
+        },
+    )
+    study = resolve_study(
+        {
+            "base": str(says_a),
+            "tuned": [str(says_nothing), str(tuned_folder)],
+            "data_dir": str(data),
+            "analyses": ["choices"],
+            "statistics": {
+                "replicates": 200,
+                "permutations": 200,
+                "other_measures": EVERY,
+            },
+        }
+    )
+    return compare(study, folder / "run")
+
+
+@pytest.fixture(scope="module")
+def summary(run: Run) -> dict[str, Any]:
+    return json.loads((run.path / "summary.json").read_text(encoding="utf-8"))
+
+
+def value(summary: dict[str, Any], name: str, model: str = "says-a") -> Any:
+    return entry(summary, name, model)["value"]
+
+
+def entry(summary: dict[str, Any], name: str, model: str) -> dict[str, Any]:
+    key = f"choices.mmlu.{name}"
+    found = next(m for m in summary["measures"] if m["key"] == key)
+    return next(v for v in found["values"] if v["model"] == model)
+
+
+def test_always_a_has_content_agreement_at_chance_and_the_warning(
+    summary: dict[str, Any],
+):
+    assert value(summary, "content_agreement") == pytest.approx(0.25)
+    assert value(summary, "rewording_agreement") == 1
+    assert value(summary, "reordering_agreement") == 0
+    assert value(summary, "letter_agreement") == 1
+    assert value(summary, "top_letter_share") == 1
+    assert value(summary, "spread") == 0
+    warning = next(
+        text
+        for text in summary["choices"]["warnings"]
+        if text.startswith("Position bias") and "says-a on mmlu" in text
+    )
+    assert "keeps the letter in 100% of pairs and the content in 0%" in warning
+    assert warning in summary["notes"]
+
+
+def test_a_model_that_answers_nothing_is_not_consistent(summary: dict[str, Any]):
+    assert value(summary, "no_answer", "says-nothing") == 1
+    assert value(summary, "answered_agreement", "says-nothing") == 0
+    assert value(summary, "consistency_rate", "says-nothing") == 0
+    assert any(
+        text.startswith("No answer: in 100%") and "says-nothing" in text
+        for text in summary["choices"]["warnings"]
+    )
+    assert value(summary, "no_answer") == 0
+
+
+def test_accuracy_of_always_a_is_how_often_a_is_right(summary: dict[str, Any]):
+    """Worked from the questions: right letters move with the order of the options."""
+    right = ["ABCD" * 2 + "A", "DD"]
+    places = ["ABCD".index(letter) for letter in "".join(right)]
+    per_order = [sum(p == first for p in places) / 11 for first in (0, 1, 3)]
+    assert value(summary, "accuracy") == pytest.approx(sum(per_order) / 3)
+    assert value(summary, "spread_orders") == pytest.approx(
+        max(per_order) - min(per_order)
+    )
+    alone = [sum(p == first for p in places[:9]) / 9 for first in (0, 1, 3)]
+    assert value(summary, "accuracy_without_others") == pytest.approx(sum(alone) / 3)
+    topics = (sum(alone) / 3 + 1 / 3) / 2
+    assert value(summary, "accuracy_by_topic") == pytest.approx(topics)
+
+
+def test_spreads_equal_their_definitions_on_the_rows(run: Run, summary: dict[str, Any]):
+    label = "tuned"
+    table = read_rows(run, "choices", label)
+    assert table is not None
+    rows = [row for row in table.to_pylist() if row["contexts"] == "study"]
+    grid = np.zeros((11, 3, 3), bool)
+    items = sorted({row["item"] for row in rows})
+    for row in rows:
+        place = (items.index(row["item"]), row["wording"], row["order"])
+        grid[place] = row["is_correct"]
+    accuracy = accuracy_by_setting(grid)
+    assert value(summary, "spread_orders", label) == pytest.approx(
+        spread_over_orders(accuracy) / 100
+    )
+    assert value(summary, "spread_nine", label) == pytest.approx(np.ptp(accuracy) / 100)
+    assert value(summary, "accuracy", label) == pytest.approx(grid.mean())
+    found = entry(summary, "spread", label)
+    assert found["low"] <= found["value"] <= found["high"] + 0.2
+    assert value(summary, "spread_expected", label) >= 0
+
+
+def test_repeated_questions_are_drawn_together(summary: dict[str, Any]):
+    assert entry(summary, "accuracy", "says-a")["n"]["facts"] == 11
+    # The first of "law" and the one of "towns" stand there twice.
+    assert entry(summary, "accuracy", "says-a")["n"]["subjects"] == 9
+
+
+def test_what_cannot_be_measured_is_null_with_its_reason(summary: dict[str, Any]):
+    index = entry(summary, "xparacon", "says-a")
+    assert index["value"] is None
+    assert "wording moves the accuracy of no question" in index["reason"]
+    classes = entry(summary, "class_consistency", "says-a")
+    assert (classes["value"], "no classes" in classes["reason"]) == (None, True)
+
+
+def test_every_key_of_choices_is_measured_and_described(summary: dict[str, Any]):
+    found = {measure["key"].partition("@")[0] for measure in summary["measures"]}
+    expected = {
+        key.replace("*", "mmlu") for key in CHOICE_MEASURES if "perturbed" not in key
+    }
+    assert found == expected
+
+
+def test_differences_have_the_same_prompt_control_and_p_values(
+    summary: dict[str, Any],
+):
+    keys = {measure["key"]: measure for measure in summary["measures"]}
+    for key in ("choices.mmlu.accuracy@same", "choices.mmlu.spread@same"):
+        for difference in keys[key]["differences"]:
+            assert 0 < difference["p"] <= difference["p_adjusted"] <= 1
+    assert "choices.mmlu.accuracy@prompt" in keys
+
+
+def test_the_report_has_its_section_table_and_warning(run: Run):
+    page = (run.path / "report.html").read_text(encoding="utf-8")
+    assert '<section id="choices">' in page
+    assert '<p class="banner">Position bias' in page
+    table = (run.path / "tables" / "choices.csv").read_text(encoding="utf-8")
+    assert "content agreement" in table.splitlines()[0]
+    letters = (run.path / "tables" / "choice-letters.csv").read_text(encoding="utf-8")
+    assert "mmlu,says-a,study,1.0,0.0,0.0,0.0" in letters
+    second = (run.path / "tables" / "table2.csv").read_text(encoding="utf-8")
+    assert second.startswith("model,MMLU accuracy,MMLU accuracy low")
+    assert (run.path / "figures" / "choices-mmlu-spread.svg").is_file()
+
+
+def test_perturbed_texts_take_part_in_their_own_measures_alone(tmp_path: Path):
+    base, tuned = write_pair(tmp_path)
+    data = write_questions(tmp_path, {"law": some_questions(4)})
+    settings = {
+        "base": str(base),
+        "tuned": [str(tuned)],
+        "data_dir": str(data),
+        "analyses": ["choices"],
+        "contexts": ["study"],
+        "statistics": {"replicates": 100, "permutations": 100},
+    }
+    plain, perturbed = (
+        json.loads((run.path / "summary.json").read_text(encoding="utf-8"))
+        for run in (
+            compare(resolve_study(settings), tmp_path / "plain"),
+            compare(
+                resolve_study(settings, {"choices": {"perturbations": ["case"]}}),
+                tmp_path / "perturbed",
+            ),
+        )
+    )
+    for name in ("accuracy", "spread", "content_agreement"):
+        assert value(plain, name, "base") == value(perturbed, name, "base")
+    assert 0 <= value(perturbed, "perturbed_agreement", "base") <= 1

@@ -1,0 +1,231 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from rich.console import Console
+
+from concord import cli
+from concord.cli import main
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main([str(argument) for argument in arguments])
+    code = caught.value.code
+    return code if isinstance(code, int) else 0
+
+
+@pytest.fixture
+def study_file(settings: dict[str, Any], tmp_path: Path) -> Path:
+    settings["analyses"] = ["facts"]
+    settings["facts"] = {"noise_prompts": 4}
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return file
+
+
+def test_help_needs_no_torch():
+    code = (
+        "import sys\nfrom concord.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "compare" in done.stdout
+
+
+def test_compare_ends_with_a_table_and_the_path_of_the_report(
+    settings: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    output = tmp_path / "run"
+    code = run(
+        "compare",
+        settings["base"],
+        settings["tuned"][0],
+        f"--data_dir={settings['data_dir']}",
+        "--analysis",
+        "facts",
+        "--limit",
+        6,
+        "--set",
+        "facts.noise_prompts=4",
+        "--set",
+        "statistics={replicates: 100, permutations: 100}",
+        "--output",
+        output,
+    )
+    printed = capsys.readouterr().out
+    assert code == 0
+    assert "Agreement" in printed
+    assert printed.strip().endswith(str(output / "report.html"))
+    assert (output / "report.html").is_file()
+    study = yaml.safe_load((output / "study.yaml").read_text(encoding="utf-8"))
+    assert study["limit"] == 6
+
+
+def test_the_plan_is_shown_before_any_model_is_loaded(
+    study_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch
+):
+    def never(*arguments: object) -> None:
+        raise AssertionError("weights were loaded")
+
+    monkeypatch.setattr("concord.executors.load_model", never)
+    assert run("validate", study_file) == 0
+    printed = capsys.readouterr().out
+    assert "What will be measured" in printed
+    assert "<s>:1" in printed
+    assert "can be run" in printed
+
+
+def test_report_draws_a_run_again(study_file: Path, tmp_path: Path):
+    output = tmp_path / "run"
+    assert run("compare", "--study", study_file, "-o", output, "--quiet") == 0
+    page = (output / "report.html").read_bytes()
+    (output / "report.html").unlink()
+    (output / "summary.json").unlink()
+    assert run("report", output) == 0
+    assert (output / "report.html").read_bytes() == page
+
+
+def test_a_report_needs_no_torch(study_file: Path, tmp_path: Path):
+    output = tmp_path / "run"
+    run("compare", "--study", study_file, "-o", output, "--quiet")
+    code = (
+        "import sys\nfrom concord.cli import main\n"
+        f"try:\n    main(['report', {str(output)!r}])\n"
+        "except SystemExit as done:\n    assert not done.code\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["compare", "one"], "needed a base and one or more tuned"),
+        (["compare"], "every study names a base"),
+        (["compare", "./no/where", "./no/there"], "no such folder"),
+        (["compare", "a", "b", "--set", "facts"], "needed FIELD=VALUE"),
+        (["compare", "a", "b", "--set", "facts.scorin=top"], "did you mean 'scoring'"),
+        (["compare", "a", "b", "--analysis", "fact"], "did you mean 'facts'"),
+        (["compare", "a", "b", "--model-args", "revision"], "needed key=value"),
+        (["compare", "a", "b", "--model-args", "c:bos=never"], "Known: a, b"),
+        (["compare", "a", "b", "--preset", "demos"], "did you mean 'demo'"),
+        (["compare", "a", "b", "--batch-size", "many"], "many"),
+        (["validate", "no.yaml"], "cannot read the study file"),
+        (["report", "no-run"], "found no study.yaml"),
+        (["data", "get", "pararell"], "did you mean 'pararel'"),
+        (["comparee"], "comparee"),
+        (["compare", "--limmit", "3"], "--limmit"),
+    ],
+)
+def test_a_users_mistake_is_one_message_and_exit_2(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+):
+    assert run(*arguments) == 2
+    printed = capsys.readouterr().err
+    assert words in printed
+    assert "Traceback" not in printed
+
+
+def test_a_bug_shows_its_traceback(monkeypatch: pytest.MonkeyPatch):
+    def bug(*arguments: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(cli, "_layers", bug)
+    with pytest.raises(ZeroDivisionError):
+        main(["compare", "a", "b"])
+
+
+def test_model_args_reach_the_model_they_name():
+    layers: list[dict[str, Any]] = [{"base": "x/a", "tuned": ["x/b", "x/c"]}]
+    cli._apply_model_args(layers, ["revision=main", "b:bos=never,tokenizer=t"], False)
+    entries = {e["label"]: e for e in [layers[0]["base"], *layers[0]["tuned"]]}
+    assert {e["revision"] for e in entries.values()} == {"main"}
+    assert entries["b"]["tokenizer"] == "t"
+    assert "bos" not in entries["c"]
+
+
+def test_apply_chat_template_asks_tuned_models_in_theirs():
+    layers: list[dict[str, Any]] = [{"base": "x/a", "tuned": ["x/b"]}]
+    cli._apply_model_args(layers, None, True)
+    assert layers[0]["tuned"][0]["prompt_format"] == "chat"
+    assert "prompt_format" not in layers[0]["base"]
+
+
+def test_the_command_line_wins_over_the_file(tmp_path: Path):
+    file = tmp_path / "study.yaml"
+    file.write_text("base: a\ntuned: [b]\nseed: 1\nlimit: 5\n", encoding="utf-8")
+    layers = cli._layers(None, file, "quick", {"seed": 2}, ["limit=7"])
+    study = cli._resolve(layers)
+    assert (study.seed, study.limit) == (2, 7)
+    assert study.base.source == "a"
+    assert study.preset == "quick"
+
+
+def test_data_check_counts_what_is_there(
+    data_dir: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert run("data", "check", "--data-dir", data_dir) == 0
+    assert "12 facts" in capsys.readouterr().out
+
+
+def test_data_list_names_every_set(data_dir: Path, capsys: pytest.CaptureFixture[str]):
+    assert run("data", "list", "--data-dir", data_dir) == 0
+    printed = capsys.readouterr().out
+    for name in ("pararel", "mrpc", "tapaco"):
+        assert name in printed
+
+
+def test_version_names_what_numbers_hang_on(capsys: pytest.CaptureFixture[str]):
+    assert run("version") == 0
+    printed = capsys.readouterr().out
+    assert "concord" in printed and "torch 2." in printed
+
+
+def test_ctrl_c_exits_130_and_keeps_what_was_measured(study_file: Path, tmp_path: Path):
+    output = tmp_path / "run"
+    code = (
+        "import sys, torch\ntorch.set_num_threads(1)\n"
+        "from concord.analyses import facts\nfacts.PART_PROMPTS = 2\n"
+        "from concord.cli import main\n"
+        f"main(['compare', '--study', {str(study_file)!r}, '-o', {str(output)!r}])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(output.glob("rows/facts/base/part-*.parquet")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "finished parts are kept" in printed
+    assert "Traceback" not in printed
+    assert list(output.glob("rows/facts/base/part-*.parquet"))
+
+
+@pytest.mark.slow
+def test_the_quick_demo_ends_with_a_table_and_a_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(cli, "out", Console(width=120))
+    assert run("demo", "--limit", 16, "-o", tmp_path / "demo", "--quiet") == 0
+    printed = capsys.readouterr().out
+    assert "word-order" in printed
+    page = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
+    assert "embedded" in page
