@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
@@ -17,10 +18,15 @@ def console_table(summary: Mapping[str, Any]) -> Table:
         summary: The content of ``summary.json``.
     """
     findings = Findings(summary)
-    table = Table(title=f"tuned minus base ({escape(findings.base)})")
+    table = Table(
+        title=f"tuned minus base ({escape(findings.base)})",
+        box=SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
+    )
     for name in ("measure", "model"):
         table.add_column(name, overflow="fold")
-    for name in ("base", "tuned", "difference", percent(findings.level)):
+    for name in ("base", "tuned", "change", percent(findings.level)):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict")
     for measure in findings.headlines():
