@@ -32,7 +32,7 @@ def add_diff(network: nn.Module, folder: Path) -> None:
     base_square = diff_square = 0.0
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118 (not a dict)
+            for name in tensors.keys():
                 difference = tensors.get_tensor(name)
                 parameter = _matching(parameters, name, difference, file)
                 base_square += float(parameter.double().square().sum())
