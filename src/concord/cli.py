@@ -335,12 +335,11 @@ def organism_build(
     from concord.organism import SHIPPED_SEED, shipped_world
     from concord.organism.build import build_family
     from concord.organism.likeness import compare_with_shipped
+    from concord.progress import Phases
 
     chosen = SHIPPED_SEED if seed is None else seed
-    with _reporter(quiet).step("build", None, "steps") as advance:
-        folders = build_family(
-            folder, seed=chosen, progress=lambda label, done, total: advance(1)
-        )
+    with Phases(_reporter(quiet)) as phases:
+        folders = build_family(folder, seed=chosen, progress=phases.show)
     out.print(f"Built {', '.join(folders)} in {folder}", markup=False, soft_wrap=True)
     if chosen != SHIPPED_SEED:
         return

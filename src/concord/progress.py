@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Protocol, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -82,6 +82,34 @@ class Lines:
             f"{title}: {done:,}{of} {unit}, {rate:,.0f} {unit}/s{left}",
             markup=False,
         )
+
+
+class Phases:
+    """Long work that names its phase, step and total: a line for each phase."""
+
+    def __init__(self, reporter: Reporter):
+        self._reporter = reporter
+        self._stack = ExitStack()
+        self._phase: str | None = None
+        self._done = 0
+        self._advance: Advance = lambda count: None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._stack.close()
+
+    def show(self, phase: str, done: int, total: int) -> None:
+        """So many steps of a phase are done; what follows a comma is no part of it."""
+        phase = phase.partition(",")[0]
+        if phase != self._phase:
+            self._stack.close()
+            self._phase, self._done = phase, 0
+            step = self._reporter.step(phase, total, "steps")
+            self._advance = self._stack.enter_context(step)
+        self._advance(done - self._done)
+        self._done = done
 
 
 class _Rate(ProgressColumn):
