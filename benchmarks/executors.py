@@ -11,7 +11,6 @@ are not. Wants a machine that does nothing else: it refuses to start on a busy o
 
 import argparse
 import os
-import platform
 import tempfile
 import time
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import torch
 import transformers
+from machine import processor_name
 
 from concord import organism
 from concord.analyses import ANALYSES
@@ -89,7 +89,7 @@ def page_of(folder: Path, given: argparse.Namespace) -> str:
             f"The embedded base and its {len(organism.FAMILY) - 1} tuned models, "
             f"{given.limit} facts, predictions and representations: {prompts:,} "
             f"prompts. Wall-clock time on {os.cpu_count()} cores "
-            f"({platform.machine()}), load {os.getloadavg()[0]:.1f}. torch "
+            f"({processor_name()}), load {os.getloadavg()[0]:.1f}. torch "
             f"{torch.__version__}, transformers {transformers.__version__}. Made by "
             "`python benchmarks/executors.py --write`.",
             "",

@@ -7,7 +7,6 @@ no early stop), and in the small settings of the demo. Writes a page of the resu
 """
 
 import argparse
-import platform
 import tempfile
 import time
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from machine import processor_name
 
 from concord import organism
 from concord.analyses import finetuned
@@ -103,7 +103,7 @@ def page(costs: list[Cost], threads: int) -> str:
         "docs/benchmarks/finetuning.md -->\n\n# Fine-tuning\n\n"
         "All weights of the embedded base (float32) on the embedded world's entailment "
         "task, one learning rate and one seed, scoring of all sets included; "
-        f"{threads} thread{'s' if threads > 1 else ''}, {platform.machine()}, torch "
+        f"{threads} thread{'s' if threads > 1 else ''}, {processor_name()}, torch "
         f"{torch.__version__}.\n\n{head}{''.join(lines)}\n"
         f"Limit: {LIMIT_SECONDS} processor seconds per thread for the whole training; "
         "other work on the machine makes the seconds longer, not these. The state on "

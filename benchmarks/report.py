@@ -11,7 +11,6 @@ import importlib.util
 import multiprocessing
 import os
 import platform
-import resource
 import shutil
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import peak_bytes, processor_name
 
 from concord.report import write_report
 from concord.results import open_run
@@ -91,9 +91,7 @@ def _measured(step: Callable[..., None], *given: Any) -> Cost:
     start, busy = time.perf_counter(), time.process_time()
     step(*given)
     seconds, busy = time.perf_counter() - start, time.process_time() - busy
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return Cost(seconds, busy, peak / 1e9)
+    return Cost(seconds, busy, peak_bytes() / 1e9)
 
 
 def _make(folder: Path, facts: int, models: int, layers: int) -> None:
@@ -200,7 +198,7 @@ def _page(
             f"A synthetic run of {given.facts:,} facts in {RELATIONS} relations, "
             f"{TEMPLATES} templates, {given.models} models, two sets of three contexts "
             f"and {given.layers} layers; 2,000 replicates, 10,000 sign flips. "
-            f"{_processor()}, {os.cpu_count()} cores, threads of numpy: {threads}. "
+            f"{processor_name()}, {os.cpu_count()} cores, threads of numpy: {threads}. "
             f"Python {platform.python_version()}. Made by "
             "`python benchmarks/report.py`.\n",
             "| step, from saved rows | time | of processors | peak memory |",
@@ -224,16 +222,6 @@ def _together(steps: dict[str, Cost]) -> Cost:
         sum(cost.busy for cost in costs),
         max(cost.peak for cost in costs),
     )
-
-
-def _processor() -> str:
-    """The processor's name; no name of the computer."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
-    return names[0] if names else platform.machine()
 
 
 if __name__ == "__main__":

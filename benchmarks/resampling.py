@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from machine import processor_name
 
 from concord.metrics.agreement import agreeing_partner_share, pairwise_agreement
 from concord.metrics.bootstrap import bootstrap, cluster_units
@@ -68,7 +69,7 @@ def main() -> None:
         [
             "# Statistics benchmark\n",
             f"{FACTS:,} facts in {RELATIONS} relations. The fastest of three calls. "
-            f"{processor()}, threads of numpy: {threads}. numpy {np.__version__}, "
+            f"{processor_name()}, threads of numpy: {threads}. numpy {np.__version__}, "
             f"Python {platform.python_version()}. Made by "
             "`python benchmarks/resampling.py`.\n",
             "| step | time |",
@@ -79,16 +80,6 @@ def main() -> None:
     )
     print(text)
     PAGE.write_text(text, encoding="utf-8")
-
-
-def processor() -> str:
-    """The processor's name; no name of the computer."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
-    return names[0] if names else platform.machine()
 
 
 if __name__ == "__main__":

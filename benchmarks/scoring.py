@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 import transformers
+from machine import processor_name
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -307,7 +308,7 @@ def report(
         f"({task.trie.internal_count} internal nodes), stand-in tokenizer, empty "
         "context, float32, sdpa. All rows from one process and one run, interleaved; "
         "process time, the fastest round of each. One thread of "
-        f"{cpu_model()} ({os.cpu_count()} cores). torch {torch.__version__}, "
+        f"{processor_name()} ({os.cpu_count()} cores). torch {torch.__version__}, "
         f"transformers {transformers.__version__}, Python {platform.python_version()}. "
         "Made by `python benchmarks/scoring.py --data-dir DATA`.",
         "",
@@ -385,16 +386,6 @@ def _sample(
         for _, prompt in relation.prompts_of(fact)
     )
     return _task(relation, tokenizer, prompts)
-
-
-def cpu_model() -> str:
-    """The processor's name, from the system where it tells."""
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        for line in information.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or "an unnamed processor"
 
 
 def _options() -> argparse.Namespace:

@@ -19,6 +19,7 @@ from itertools import groupby
 from pathlib import Path
 
 import torch
+from machine import processor_name
 
 from concord.data.pararel import read_pararel
 from concord.data.records import FactData
@@ -242,7 +243,7 @@ def _heading() -> list[str]:
     return [
         "# Scoring on trained models",
         "",
-        f"One thread of {_cpu_model()} ({os.cpu_count()} cores), process time, "
+        f"One thread of {processor_name()} ({os.cpu_count()} cores), process time, "
         f"float32, sdpa, empty context. torch {torch.__version__}, Python "
         f"{platform.python_version()}. *Floor*: one plain pass over each distinct "
         "prompt with the vocabulary read out at its end; what `first` takes beyond it "
@@ -250,15 +251,6 @@ def _heading() -> list[str]:
         "`first` are the further rounds, whose small batches cost more per position. "
         "Made by `python benchmarks/scoring_trained.py --output FILE`.",
     ]
-
-
-def _cpu_model() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        for line in information.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or "an unnamed processor"
 
 
 def _options() -> argparse.Namespace:

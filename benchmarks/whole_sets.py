@@ -23,6 +23,7 @@ from pathlib import Path
 
 import torch
 import yaml
+from machine import processor_name
 
 from concord.compare import compare
 from concord.organism import shipped_world, write_world_data
@@ -159,7 +160,7 @@ def _heading() -> list[str]:
     return [
         "# Whole sets of facts",
         "",
-        f"{os.cpu_count()} cores of {_processor_name()}, two processes of one thread, "
+        f"{os.cpu_count()} cores of {processor_name()}, two processes of one thread, "
         f"float32, one context, exact best two. torch {torch.__version__}, Python "
         f"{platform.python_version()}. One run per row. *Facts*: "
         "the analysis alone; *run*: from start to report, noise floor "
@@ -185,15 +186,6 @@ def _table(found: Sequence[Measured]) -> list[str]:
             f"| {rate:,.0f} | {own.peak_mebibytes:,.0f} | {agreement} |"
         )
     return lines
-
-
-def _processor_name() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        for line in information.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or "an unnamed processor"
 
 
 def _options() -> argparse.Namespace:

@@ -46,15 +46,29 @@ def _is_control(row: dict[str, Any]) -> bool:
 
 
 def _workload(plan: Plan) -> Table:
+    """One row per analysis for the base, one for the tuned models that have as much."""
     table = Table(title="What will be measured", title_justify="left")
-    for name in ("model", "analysis"):
+    for name in ("analysis", "of"):
         table.add_column(name)
     for name in ("contexts", "prompts", "tokens (est.)"):
         table.add_column(name, justify="right")
+    models: dict[tuple[Any, ...], list[str]] = {}
     for row in plan.workload:
-        numbers = (f"{row[name]:,}" for name in ("contexts", "prompts", "tokens"))
-        table.add_row(Text(row["model"]), row["analysis"], *numbers)
+        numbers = tuple(f"{row[name]:,}" for name in ("contexts", "prompts", "tokens"))
+        is_base = row["model"] == plan.study.base.label
+        models.setdefault((row["analysis"], is_base, *numbers), []).append(row["model"])
+    order = list(dict.fromkeys(row["analysis"] for row in plan.workload))
+    for key in sorted(models, key=lambda key: (order.index(key[0]), not key[1])):
+        analysis, _, *numbers = key
+        table.add_row(analysis, Text(_who(models[key])), *numbers)
     return table
+
+
+def _who(labels: list[str]) -> str:
+    """Models that have equal work, in a few words."""
+    if len(labels) == 1:
+        return labels[0]
+    return f"{len(labels)} tuned, each"
 
 
 def _audit(plan: Plan) -> Table:

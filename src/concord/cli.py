@@ -234,6 +234,10 @@ def _resolve(layers: list[dict[str, Any]]) -> Any:
 
 def _run_study(layers: list[dict[str, Any]], *, quiet: bool) -> None:
     study = _resolve(layers)
+    if study.executor == "processes":
+        from concord.parallel.libraries import begin_loading
+
+        begin_loading()
     with (
         out.status("loading libraries") if out.is_terminal and not quiet else _nothing()
     ):

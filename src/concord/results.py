@@ -191,15 +191,28 @@ def read_rows(
 
     Columns named in ``coded`` come as dictionaries: of texts that repeat, far smaller.
     """
+    dictionaries = list(coded)
     tables = [
-        pq.read_table(
-            path, columns=columns, filters=filter, read_dictionary=list(coded)
-        )
+        _read_part(path, columns, filter, dictionaries)
         for path in run.parts(analysis, model)
     ]
     if not tables:
         return None
     return pa.concat_tables(tables, promote_options="default").unify_dictionaries()
+
+
+def _read_part(
+    path: Path,
+    columns: list[str] | None,
+    filter: pc.Expression | None,
+    dictionaries: list[str],
+) -> pa.Table:
+    if filter is None:  # Half the time of `read_table`: runs have hundreds of parts.
+        with pq.ParquetFile(path, read_dictionary=dictionaries) as file:
+            return file.read(columns)
+    return pq.read_table(
+        path, columns=columns, filters=filter, read_dictionary=dictionaries
+    )
 
 
 def finished_analyses(run: Run) -> dict[str, list[str]]:
@@ -226,7 +239,8 @@ def query(run: Run, sql: str) -> pa.Table:
     """
     connection = duckdb.connect()
     views = finished_analyses(run)
-    for analysis in views:
+    # A view reads the schema of every part: only those that the SQL can mean.
+    for analysis in (name for name in views if name in sql.lower()):
         pattern = str(run.path / "rows" / analysis / "*" / "part-*.parquet")
         quoted = pattern.replace("'", "''")
         connection.execute(

@@ -10,7 +10,7 @@ import torch
 from planted_circuit import ATTRIBUTES, planted_task
 
 from concord.analyses import extraction, facts
-from concord.analyses.part import Task
+from concord.analyses.part import OtherRows, Task
 from concord.data.collection import read_collection
 from concord.errors import ModelError
 from concord.models.hooks import record
@@ -26,6 +26,18 @@ def rows_of(task: Task) -> list[dict[str, Any]]:
 def task_of(settings: dict[str, Any], place: int = 0, **changes: Any) -> Task:
     study = resolve_study(settings, {"analyses": ["extraction"]}, changes)
     return Task(load_model(study, study.models[place]), read_collection(study), study)
+
+
+def _only(facts_rows: pa.Table) -> OtherRows:
+    """Reads as a run does: asked columns and rows only."""
+
+    def read(analysis, /, *, columns=None, filter=None):
+        if analysis != "facts":
+            return None
+        kept = facts_rows if filter is None else facts_rows.filter(filter)
+        return kept if columns is None else kept.select(columns)
+
+    return read
 
 
 def events(rows: list[dict[str, Any]], column: str) -> np.ndarray:
@@ -111,14 +123,14 @@ def test_the_last_subject_position_reads_the_enriching_mlp():
 def test_predictions_measured_before_are_not_scored_again():
     task = planted_task()
     table = pa.concat_tables([part.rows for part in facts.run(task)])
-    fewer = replace(task, measured={"facts": table}.get)
+    fewer = replace(task, measured=_only(table))
     assert rows_of(fewer) == rows_of(task)
     wrong = table.set_column(
         table.schema.get_field_index("prediction_index"),
         "prediction_index",
         pa.array([ATTRIBUTES.index("Cairo")] * len(table), pa.int32()),
     )
-    changed = rows_of(replace(task, measured={"facts": wrong}.get))
+    changed = rows_of(replace(task, measured=_only(wrong)))
     assert {row["prediction_token"] for row in changed} == {"Cairo"}
 
 

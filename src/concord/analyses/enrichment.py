@@ -25,6 +25,7 @@ from torch import Tensor
 from concord.analyses.facts import Question
 from concord.analyses.part import Part, Task
 from concord.analyses.probing import (
+    Known,
     Probe,
     identity_columns,
     in_batches,
@@ -42,6 +43,8 @@ from concord.models.hooks import Site, record
 from concord.models.readout import final_states, readout
 
 PART_PROMPTS = 2048
+KEPT_PREFIXES = 8192
+"""The last read ones are remembered: a subject's templates stand close together."""
 Tokens = tuple[int, ...]
 
 
@@ -59,7 +62,7 @@ class Reading:
     task: Task
     questions: Sequence[Question]
     top: dict[Tokens, Int[np.ndarray, "layer k"]] = field(default_factory=dict)
-    """Prefix -> best words of each layer; distinct prefixes are run once."""
+    """Prefix -> best words of each layer; distinct ones near each other run once."""
 
     @cached_property
     def keep(self) -> Bool[Tensor, " vocabulary"]:
@@ -202,7 +205,9 @@ def scores_of_words(
     return empty.scatter_reduce(1, places, scores[:, ids], reduce="amax")
 
 
-def _rows(reading: Reading, context: Context, probes: Sequence[Probe]) -> pa.Table:
+def _rows(
+    reading: Reading, context: Context, probes: Sequence[Probe], _: Known
+) -> pa.Table:
     """One row for each prompt; what cannot be measured is null."""
     located = [probe for probe in probes if probe.subject is not None]
     prefixes = {id(probe): _prefix(probe) for probe in located}
@@ -212,6 +217,8 @@ def _rows(reading: Reading, context: Context, probes: Sequence[Probe]) -> pa.Tab
     top = np.stack(
         [reading.top[prefixes[id(p)]] if p.subject else nothing for p in probes]
     )
+    for oldest in list(reading.top)[:-KEPT_PREFIXES]:
+        del reading.top[oldest]
     is_located = np.array([probe.subject is not None for probe in probes])
     places = [probe.subject for probe in probes]
     columns = identity_columns(context, probes) | {

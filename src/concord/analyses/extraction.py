@@ -23,6 +23,7 @@ from torch import Tensor
 from concord.analyses.part import Part, Task
 from concord.analyses.probing import (
     TARGETS,
+    Known,
     Probe,
     answer_tokens,
     identity_columns,
@@ -47,7 +48,9 @@ SUBLAYERS = ("mhsa", "mlp")
 def run(task: Task) -> Iterator[Part]:
     """One part for each block of prompts in each context."""
     questions = sampled_questions(task, task.study.extraction.facts)
-    yield from prompt_parts(task, questions, partial(_rows, task), size=PART_PROMPTS)
+    yield from prompt_parts(
+        task, questions, partial(_rows, task), size=PART_PROMPTS, has_answers=True
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +65,10 @@ class Extracted:
     scores: Float[np.ndarray, "sublayer target prompt layer"]
 
 
-def _rows(task: Task, context: Context, probes: Sequence[Probe]) -> pa.Table:
-    found = extract(task, probes, answer_tokens(task, context, probes))
+def _rows(
+    task: Task, context: Context, probes: Sequence[Probe], known: Known
+) -> pa.Table:
+    found = extract(task, probes, answer_tokens(task, context, probes, known))
     columns = identity_columns(context, probes)
     keeps = _is_measured(task, probes)
     for index, target in enumerate(TARGETS):

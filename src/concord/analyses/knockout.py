@@ -32,6 +32,7 @@ from concord.analyses.knockout_runs import Cuts, Runs, cut_positions, default_wi
 from concord.analyses.part import Part, Task
 from concord.analyses.probing import (
     TARGETS,
+    Known,
     Probe,
     answer_tokens,
     identity_columns,
@@ -55,7 +56,9 @@ FLOOR_PROMPTS = 4
 def run(task: Task) -> Iterator[Part]:
     """One part for each block of prompts in each context."""
     questions = sampled_questions(task, task.study.knockout.facts)
-    yield from prompt_parts(task, questions, partial(_rows, task), size=PART_PROMPTS)
+    yield from prompt_parts(
+        task, questions, partial(_rows, task), size=PART_PROMPTS, has_answers=True
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,12 +163,14 @@ def _read(
     )
 
 
-def _rows(task: Task, context: Context, probes: Sequence[Probe]) -> pa.Table:
+def _rows(
+    task: Task, context: Context, probes: Sequence[Probe], known: Known
+) -> pa.Table:
     """One row for each prompt and set, with the effect around every layer."""
     model, config = task.model, task.study.knockout
     width = config.window or default_width(model.layer_count)
     runs = Runs(config.sets, model.layer_count, width)
-    answers = answer_tokens(task, context, probes)
+    answers = answer_tokens(task, context, probes, known)
     first = model.tokenizer.bos_token_id
     bos = first if isinstance(first, int) else None
     cuts = [cut_positions(probe, config.sets, bos) for probe in probes]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from typing_extensions import TypeVar
 
 from concord.data.collection import Collection as DataCollection
@@ -44,6 +45,31 @@ class Measured(Protocol):
         ...
 
 
+class OtherRows(Protocol):
+    """Reads rows of another analysis of the model, all or some of them."""
+
+    def __call__(
+        self,
+        analysis: str,
+        /,
+        *,
+        columns: list[str] | None = None,
+        filter: pc.Expression | None = None,
+    ) -> pa.Table | None:
+        """None if it has none."""
+        ...
+
+
+def no_rows(
+    analysis: str,
+    /,
+    *,
+    columns: list[str] | None = None,
+    filter: pc.Expression | None = None,
+) -> None:
+    """Of a model of which nothing was measured before."""
+
+
 Model = TypeVar("Model", bound=Measured, default=LoadedModel)
 
 
@@ -60,7 +86,7 @@ class Task(Generic[Model]):
     """Told how many units are done, those of finished parts included."""
     budgets: dict[str, int] = field(default_factory=dict)
     """Positions per batch that had to be halved in this run; kept in its folder."""
-    measured: Callable[[str], pa.Table | None] = lambda name: None
+    measured: OtherRows = no_rows
     """Rows of another analysis of this model, if it has any."""
     workspace: Path | None = None
     """Folder for what a long part needs to go on after a kill; None: nothing is kept.

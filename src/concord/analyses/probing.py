@@ -4,13 +4,14 @@ A probe is a prompt of `facts` with the places of its subject's tokens. Its rows
 those of `facts` by contexts, context, fact and template.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -48,6 +49,8 @@ CUDA_POSITIONS = 32_768
 _NUMBERS = {"cpu": 1 << 24}
 _NUMBERS_ELSEWHERE = 1 << 28
 Result = TypeVar("Result")
+Known = Mapping[tuple[str, int], int]
+"""Fact and template -> index of the best candidate, where it was measured before."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +87,10 @@ def sampled_questions(task: Task, facts: int | None) -> list[Question]:
 def prompt_parts(
     task: Task,
     questions: Sequence[Question],
-    rows_of: Callable[[Context, Sequence[Probe]], pa.Table],
+    rows_of: Callable[[Context, Sequence[Probe], Known], pa.Table],
     *,
     size: int,
+    has_answers: bool = False,
 ) -> Iterator[Part]:
     """One part for each block of prompts in each context; finished ones are skipped.
 
@@ -95,15 +99,17 @@ def prompt_parts(
         questions: The prompts.
         rows_of: Gives the rows of a block.
         size: Prompts of one block: what a kill can cost.
+        has_answers: It is told which candidates were best, where that is known.
     """
     for context in fact_contexts(task):
+        known = known_predictions(task, context) if has_answers else {}
         for number, start in enumerate(range(0, len(questions), size)):
             block = questions[start : start + size]
             name = f"{context.contexts}-{context.index}-{number:05d}"
             if name not in task.finished:
                 probes = probes_of(task, context, block)
                 require_lengths(task.model, probes)
-                yield Part(name, rows_of(context, probes))
+                yield Part(name, rows_of(context, probes, known))
             task.advance(len(block))
 
 
@@ -158,19 +164,26 @@ def lists(
     return pa.ListArray.from_arrays(pa.array(ends), flat, mask=absent)
 
 
+def known_predictions(task: Task, context: Context) -> Known:
+    """Index of the best candidate of each prompt of a context that `facts` measured."""
+    columns = ["fact", "template", "prediction_index"]
+    here = (pc.field("contexts") == context.contexts) & (
+        pc.field("context") == context.index
+    )
+    table = task.measured("facts", columns=columns, filter=here)
+    if table is None:
+        return {}
+    fact, template, index = (table[name].to_pylist() for name in columns)
+    return dict(zip(zip(fact, template, strict=True), index, strict=True))
+
+
 def predictions_of(
-    task: Task, context: Context, questions: Sequence[Question]
+    task: Task, context: Context, questions: Sequence[Question], known: Known
 ) -> Int[np.ndarray, " prompt"]:
     """Index of each prompt's best candidate: measured before, or scored now."""
-    table = task.measured("facts")
-    wanted = [(q.fact.id, q.template.index) for q in questions]
-    if table is not None:
-        columns = ("contexts", "context", "fact", "template", "prediction_index")
-        rows = zip(*(table[name].to_pylist() for name in columns), strict=True)
-        place = (context.contexts, context.index)
-        known = {(f, t): index for c, k, f, t, index in rows if (c, k) == place}
-        if known.keys() >= set(wanted):
-            return np.array([known[one] for one in wanted], dtype=np.int64)
+    wanted = [(question.fact.id, question.template.index) for question in questions]
+    if all(one in known for one in wanted):
+        return np.array([known[one] for one in wanted], dtype=np.int64)
     prepared: Prepared = prepare(task, context, questions)
     scores, _ = score_prompts(
         scoring_model(task.model),
@@ -183,15 +196,15 @@ def predictions_of(
 
 
 def answer_tokens(
-    task: Task, context: Context, probes: Sequence[Probe]
+    task: Task, context: Context, probes: Sequence[Probe], known: Known
 ) -> Int[np.ndarray, "prompt 2"]:
     """First token of the best candidate, and of the object, behind each prompt."""
     model = task.model
     encoder = in_context(
         encoder_of(model.entry, model.tokenizer, model.network.config), context
     )
-    predictions = predictions_of(task, context, [p.question for p in probes])
-    known: dict[tuple[str, str], int] = {}
+    predictions = predictions_of(task, context, [p.question for p in probes], known)
+    ids_of: dict[tuple[str, str], int] = {}
     found = np.zeros((len(probes), 2), dtype=np.int64)
     for row, (probe, index) in enumerate(zip(probes, predictions, strict=True)):
         question = probe.question
@@ -199,10 +212,10 @@ def answer_tokens(
         for column, text in enumerate(named):
             # A candidate's ids may hang on the end of the prompt, not on its subject.
             key = (question.text.split()[-1], text)
-            if key not in known:
+            if key not in ids_of:
                 ids = candidate_ids(encoder, probe.prompt.text, [text])[0]
-                known[key] = ids[0]
-            found[row, column] = known[key]
+                ids_of[key] = ids[0]
+            found[row, column] = ids_of[key]
     return found
 
 

@@ -14,7 +14,6 @@ from jaxtyping import Bool, Int
 
 from concord.analyses.facts import Question
 from concord.analyses.part import Task
-from concord.analyses.probing import Probe
 
 ATTEMPTS = 50
 """Draws per pair wanted; then there are not so many."""
@@ -41,14 +40,16 @@ class PromptPairs:
         return np.unique(np.concatenate([self.first, self.second])).tolist()
 
 
-def draw_pairs(task: Task, probes: Sequence[Probe]) -> PromptPairs:
+def draw_pairs(
+    task: Task, questions: Sequence[Question], last_tokens: Int[np.ndarray, " prompt"]
+) -> PromptPairs:
     """Pairs of every relation, drawn by seed, the same for every model.
 
     Both kinds of last token come from one stream of draws, so with one tokenizer they
     are the same pairs in every model.
     """
     config, seed = task.study.relations, task.study.seed
-    prompts = _Prompts.of(probes)
+    prompts = _Prompts.of(questions, last_tokens)
     pools = {
         relation: _stream(seed, relation, "pool").permutation(places)[: config.pool]
         for relation, places in prompts.by_relation.items()
@@ -80,8 +81,9 @@ class _Prompts:
     """Code of the only object; -1 where there are several."""
 
     @classmethod
-    def of(cls, probes: Sequence[Probe]) -> "_Prompts":
-        questions = [probe.question for probe in probes]
+    def of(
+        cls, questions: Sequence[Question], last_tokens: Int[np.ndarray, " prompt"]
+    ) -> "_Prompts":
         relation = np.array([question.relation.id for question in questions])
         alone = [
             q.fact.objects[0] if len(q.fact.objects) == 1 else "" for q in questions
@@ -95,7 +97,7 @@ class _Prompts:
             },
             np.unique([q.fact.subject for q in questions], return_inverse=True)[1],
             np.array([question.template.index for question in questions]),
-            np.array([probe.prompt.ids[-1] for probe in probes]),
+            last_tokens,
             np.where(names[codes] == "", -1, codes),
         )
 

@@ -19,10 +19,11 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int
 
-from concord.analyses.facts import fact_contexts
+from concord.analyses.facts import Question, fact_contexts
 from concord.analyses.part import Part, Task
 from concord.analyses.probing import (
     Probe,
+    known_predictions,
     lists,
     predictions_of,
     probes_of,
@@ -35,6 +36,7 @@ from concord.models.states import as_unit, prompt_states
 
 CHUNK_FACTS = 64
 CHUNK_PAIRS = 512
+BLOCK_PROMPTS = 2048
 COLUMNS = (
     "relation",
     "fact",
@@ -60,17 +62,29 @@ def run(task: Task) -> Iterator[Part]:
         if not missing:
             task.advance(len(questions))
             continue
-        probes = probes_of(task, context, questions)
-        require_lengths(task.model, probes)
-        pairs = draw_pairs(task, probes)
-        predictions = predictions_of(task, context, questions)
+        pairs = draw_pairs(task, questions, _last_tokens(task, context, questions))
+        known = known_predictions(task, context)
+        predictions = predictions_of(task, context, questions, known)
         with tempfile.TemporaryDirectory() as folder:
             pool = _Pool(Path(folder), pairs.places)
-            split = _within_facts(task, context, probes, predictions, pool)
-            across = _across_facts(context, probes, pairs, pool)
+            split = _within_facts(task, context, questions, predictions, pool)
+            across = _across_facts(context, questions, pairs, pool)
             for name, rows in zip(names, (across, split), strict=True):
                 if name in missing:
                     yield Part(name, rows)
+
+
+def _last_tokens(
+    task: Task, context: Context, questions: Sequence[Question]
+) -> Int[np.ndarray, " prompt"]:
+    """The last id of every prompt, which is all that is kept of them."""
+    found = np.empty(len(questions), dtype=np.int64)
+    for start in range(0, len(questions), BLOCK_PROMPTS):
+        block = slice(start, start + BLOCK_PROMPTS)
+        probes = probes_of(task, context, questions[block])
+        require_lengths(task.model, probes)
+        found[block] = [probe.prompt.ids[-1] for probe in probes]
+    return found
 
 
 class _Pool:
@@ -121,20 +135,21 @@ def _cosines(
 def _within_facts(
     task: Task,
     context: Context,
-    probes: Sequence[Probe],
+    questions: Sequence[Question],
     predictions: Int[np.ndarray, " prompt"],
     pool: _Pool,
 ) -> pa.Table:
     """Mean cosine of each fact's agreeing and disagreeing pairs, and across facts."""
     members: dict[str, list[int]] = {}
-    for place, probe in enumerate(probes):
-        members.setdefault(probe.question.fact.id, []).append(place)
+    for place, question in enumerate(questions):
+        members.setdefault(question.fact.id, []).append(place)
     facts, rows = list(members), []
     means = _Means()
     for start in range(0, len(facts), CHUNK_FACTS):
         chunk = facts[start : start + CHUNK_FACTS]
         needed = [place for fact in chunk for place in members[fact]]
-        parts = _unit_states(task, [probes[place] for place in needed])
+        probes = probes_of(task, context, [questions[place] for place in needed])
+        parts = _unit_states(task, probes)
         row_of = {place: row for row, place in enumerate(needed)}
         for place in needed:
             if place in pool.index:
@@ -142,7 +157,7 @@ def _within_facts(
         for fact in chunk:
             own = np.array([row_of[place] for place in members[fact]])
             means.add([part[own].mean(axis=0, dtype=np.float64) for part in parts])
-            rows += _split(probes, members[fact], predictions, parts, own)
+            rows += _split(questions, members[fact], predictions, parts, own)
         task.advance(len(needed))
     across = means.cosine()
     if across is not None:
@@ -199,7 +214,7 @@ class _Means:
 
 
 def _split(
-    probes: Sequence[Probe],
+    questions: Sequence[Question],
     places: Sequence[int],
     predictions: Int[np.ndarray, " prompt"],
     parts: Sequence[np.ndarray],
@@ -212,21 +227,20 @@ def _split(
     cosines = _cosines(parts, rows[first], rows[second])
     answers = predictions[list(places)]
     is_equal = answers[first] == answers[second]
-    probe = probes[places[0]]
+    question = questions[places[0]]
     return [
-        _row(probe, kind, int(chosen.sum()), cosines[chosen].mean(axis=0))
+        _row(question, kind, int(chosen.sum()), cosines[chosen].mean(axis=0))
         for kind, chosen in (("agreeing", is_equal), ("disagreeing", ~is_equal))
         if chosen.any()
     ]
 
 
 def _across_facts(
-    context: Context, probes: Sequence[Probe], pairs: PromptPairs, pool: _Pool
+    context: Context, questions: Sequence[Question], pairs: PromptPairs, pool: _Pool
 ) -> pa.Table:
     """One row for each pair."""
     if not len(pairs):
         return _table(context, [])
-    questions = [probe.question for probe in probes]
     named = {
         "relation": pa.array([q.relation.id for q in questions]),
         "fact": pa.array([q.fact.id for q in questions]),
@@ -253,13 +267,12 @@ def _across_facts(
 
 
 def _row(
-    one: Probe | None,
+    question: Question | None,
     kind: str,
     count: int,
     cosines: Float[np.ndarray, " state"],
 ) -> dict[str, object]:
     """Pairs within a fact, or over all facts; nothing of these is paired by token."""
-    question = one.question if one else None
     return {
         "relation": question and question.relation.id,
         "fact": question and question.fact.id,

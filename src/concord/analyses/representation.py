@@ -12,8 +12,8 @@ It cannot show that a closer state is used: nothing here is intervened on.
 Source: Fierro et al. (2024), section 2, eqs 4 to 8, Tables 1 and 4, Figures 4 and 7.
 """
 
-import random
 import tempfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -344,15 +344,19 @@ def _sampled_pairs(task: Task, sentences: _Sentences) -> Int[np.ndarray, "pair 2
         groups = np.arange(len(sentences.members))
     if "set" not in sentences.units["kind"].to_pylist() or len(set(groups)) < 2:
         return np.empty((0, 2), dtype=int)
-    generator = random.Random(f"{task.study.seed} {sentences.dataset.name}")
-    pairs: list[tuple[int, int]] = []
-    while len(pairs) < task.study.representation.auc_pairs:
-        one, other = generator.choices(range(len(groups)), k=2)
-        if groups[one] != groups[other]:
-            members = sentences.members[one], sentences.members[other]
-            first, second = (generator.randrange(len(rows)) for rows in members)
-            pairs.append((int(members[0][first]), int(members[1][second])))
-    return np.array(pairs)
+    wanted = task.study.representation.auc_pairs
+    name = zlib.crc32(sentences.dataset.name.encode())
+    generator = np.random.default_rng((task.study.seed, name))
+    sizes = np.array([len(rows) for rows in sentences.members])
+    starts = np.cumsum(sizes) - sizes
+    prompts = np.concatenate(sentences.members)
+    found = np.empty((0, 2), dtype=int)
+    while len(found) < wanted:
+        units = generator.integers(len(groups), size=(wanted, 2))
+        places = generator.integers(sizes[units])
+        differ = groups[units[:, 0]] != groups[units[:, 1]]
+        found = np.concatenate([found, prompts[(starts[units] + places)[differ]]])
+    return found[:wanted]
 
 
 def _unit(states: Float[np.ndarray, "row width"]) -> Float[np.ndarray, "row width"]:

@@ -8,10 +8,9 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -23,10 +22,12 @@ from concord.models.load import device_name
 from concord.models.quiet import quiet_libraries
 from concord.parallel.events import Event, Lost, Ready, send_logs
 from concord.parallel.jobs import Job
+from concord.parallel.libraries import begin_loading, passed_on
 from concord.parallel.worker import Assignment, Worker, sendable
 from concord.plan import Plan
 from concord.results import Run
 
+Context = ForkServerContext | SpawnContext
 DEFAULT_WORKERS = 2
 """Without a GPU."""
 SECONDS_TO_END = 10.0
@@ -41,7 +42,7 @@ def default_worker_count() -> int:
 
 
 class Processes:
-    """A pool of processes, begun afresh: nothing of this one is copied into them.
+    """A pool of processes; nothing of this one is copied into them.
 
     Args:
         run: Where rows go.
@@ -66,7 +67,9 @@ class Processes:
         named = sendable({name: analyses[name] for name in plan.study.analyses})
         threads = max(1, torch.get_num_threads() // self.worker_count)
         self._assignment = Assignment(run, plan, named, threads, plan.study.device)
-        self._context = multiprocessing.get_context("spawn")
+        self._context = _context()
+        if isinstance(self._context, ForkServerContext):
+            begin_loading(threads)
         self._processes: dict[int, BaseProcess] = {}
         self._connections: dict[int, Connection] = {}
         self._ready: set[int] = set()
@@ -78,11 +81,11 @@ class Processes:
         assignment = self._assignment.on(device_of(worker, self._assignment.device))
         process = self._context.Process(
             target=work,
-            args=(theirs, assignment),
+            args=(theirs, assignment, dict(os.environ)),
             name=f"concord worker {worker + 1}",
             daemon=True,
         )
-        with _started_quietly(assignment.threads):
+        with passed_on(assignment.threads):
             process.start()
         theirs.close()
         self._processes[worker], self._connections[worker] = process, ours
@@ -138,8 +141,11 @@ class Processes:
         return Lost(reason)
 
 
-def work(connection: Connection, assignment: Assignment) -> None:
+def work(
+    connection: Connection, assignment: Assignment, environment: Mapping[str, str]
+) -> None:
     """What a process does: wait for a job, measure it, tell how it went."""
+    os.environ.update(environment)  # A fork has that of the time of its loading.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     quiet_libraries()
@@ -167,19 +173,13 @@ def _end_of(exit_code: int | None) -> str:
     return f"exit code {exit_code}"
 
 
-@contextmanager
-def _started_quietly(threads: int) -> Generator[None]:
-    """Children take over what is set here: few threads, and Ctrl-C is our affair."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    is_main = threading.current_thread() is threading.main_thread()
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if is_main else None
-    try:
-        yield
-    finally:
-        if handler is not None:
-            signal.signal(signal.SIGINT, handler)
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
+def _context() -> Context:
+    """How processes start: forked where the libraries lie loaded, or from nothing.
+
+    A GPU cannot be used behind a fork once it has been asked for, which libraries do as
+    they are loaded: there every process loads its own.
+    """
+    methods = multiprocessing.get_all_start_methods()
+    if "forkserver" in methods and device_name("auto") == "cpu":
+        return multiprocessing.get_context("forkserver")
+    return multiprocessing.get_context("spawn")

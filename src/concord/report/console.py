@@ -1,42 +1,65 @@
 """The one table at the end of a comparison, for the terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.markup import escape
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from concord.report.findings import Findings
 from concord.report.formats import NOTHING, digits_of, interval, percent, signed, value
 
+LONGEST_LABEL = 24
+"""A longer name of a model is folded."""
 
-def console_table(summary: Mapping[str, Any]) -> Table:
+
+def console_table(summary: Mapping[str, Any]) -> Group:
     """Base, each tuned model, difference, interval and verdict per headline measure.
+
+    One table below the other with common widths, so that 80 columns are enough however
+    long the name of a measure or of its data set.
 
     Args:
         summary: The content of ``summary.json``.
     """
     findings = Findings(summary)
+    measures = findings.headlines()
+    cells = [
+        [_cells(findings, one["key"], model) for model in findings.tuned]
+        for one in measures
+    ]
+    names = ("model", "base", "tuned", "change", percent(findings.level))
+    widths = [
+        max(len(name), *(len(row[place]) for rows in cells for row in rows))
+        for place, name in enumerate(names)
+    ]
+    heading = Text(f"Tuned minus base ({findings.base})", style="bold")
+    tables: list[RenderableType] = [heading, Text()]
+    for position, (measure, rows) in enumerate(zip(measures, cells, strict=True)):
+        table = _table(names, widths, has_header=position == 0)
+        table.title = Text(_with_data_set(measure), style="bold italic")
+        for row in rows:
+            table.add_row(*map(Text, row))
+        tables += [table, Text()]
+    return Group(*tables)
+
+
+def _table(names: Sequence[str], widths: Sequence[int], *, has_header: bool) -> Table:
+    """An empty table, a column for each name and one for the verdict."""
     table = Table(
-        title=f"tuned minus base ({escape(findings.base)})",
-        box=SIMPLE_HEAD,
+        box=None,
         collapse_padding=True,
         pad_edge=False,
+        padding=(0, 2, 0, 0),
+        show_header=has_header,
+        title_justify="left",
     )
-    for name in ("measure", "model"):
-        table.add_column(name, overflow="fold")
-    for name in ("base", "tuned", "change", percent(findings.level)):
-        table.add_column(name, justify="right", no_wrap=True)
+    model_width = min(widths[0], LONGEST_LABEL)
+    table.add_column(names[0], overflow="fold", min_width=model_width)
+    for name, width in zip(names[1:], widths[1:], strict=True):
+        table.add_column(name, justify="right", no_wrap=True, min_width=width)
     table.add_column("verdict")
-    for measure in findings.headlines():
-        for position, model in enumerate(findings.tuned):
-            title = str(measure.get("title") or measure["key"])
-            first = _with_data_set(title, measure) if position == 0 else ""
-            last = position == len(findings.tuned) - 1
-            table.add_row(escape(first), *_cells(findings, measure["key"], model))
-            if last:
-                table.add_section()
     return table
 
 
@@ -44,16 +67,17 @@ def _cells(findings: Findings, key: str, model: str) -> tuple[str, ...]:
     difference = findings.difference(key, model)
     verdict = difference.get("verdict") or difference.get("reason") or NOTHING
     return (
-        escape(model),
+        model,
         value(findings.value(key, findings.base)),
         value(findings.value(key, model)),
         signed(difference.get("value"), digits_of(difference)),
-        escape(interval(difference)) or NOTHING,
-        escape(str(verdict)),
+        interval(difference) or NOTHING,
+        str(verdict),
     )
 
 
-def _with_data_set(title: str, measure: Mapping[str, Any]) -> str:
+def _with_data_set(measure: Mapping[str, Any]) -> str:
+    title = str(measure.get("title") or measure["key"])
     if measure["key"].startswith(("representation.", "choices.")):
         return f"{title} ({measure.get('dataset')})"
     return title

@@ -5,13 +5,14 @@ from typing import Any
 
 import altair as alt
 
-from concord.report.marks import as_specification, data_chart, tooltip_of
+from concord.report.marks import as_specification, data_chart, tooltip_of, unchecked
 
 ROW_HEIGHT = 20
 _FAINTEST = 0.04
 """So that a cell that was measured as 0 differs from one that was not measured."""
 
 
+@unchecked
 def heat_map(
     rows: Sequence[dict[str, Any]], models: Sequence[str], *, axis: str
 ) -> dict[str, Any]:

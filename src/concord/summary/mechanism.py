@@ -89,9 +89,12 @@ def _summarise(
 
 def _begin(run: Run, recipe: Recipe) -> MechanismSummary | None:
     """The units that every model was measured on, and how they are drawn."""
+    has_subjects = recipe.unit == "fact"
+    names = ["contexts", recipe.unit, "relation", "subject"]
+    columns = names if has_subjects else names[:-1]
     tables = []
     for model in run.models():
-        table = _rows(run, recipe, model)
+        table = _rows(run, recipe, model, columns)
         if table is not None:
             tables.append(table.filter(pc.field(recipe.unit).is_valid()))
     common, seen = common_labels(tables, recipe.unit)
@@ -99,7 +102,6 @@ def _begin(run: Run, recipe: Recipe) -> MechanismSummary | None:
         return None
     table = first_rows(tables[0], recipe.unit, common).sort_by(recipe.unit)
     units = table[recipe.unit].to_pylist()
-    has_subjects = recipe.unit == "fact"
     relation = np.array(table["relation"].to_pylist())
     cluster = np.array(table["subject"].to_pylist()) if has_subjects else relation
     strata = relation if has_subjects and not recipe.is_micro else np.zeros(len(units))
@@ -123,8 +125,10 @@ def _begin(run: Run, recipe: Recipe) -> MechanismSummary | None:
     return MechanismSummary(sample, units, notes=notes)
 
 
-def _rows(run: Run, recipe: Recipe, model: str) -> pa.Table | None:
-    table = read_rows(run, recipe.analysis, model)
+def _rows(
+    run: Run, recipe: Recipe, model: str, columns: list[str] | None = None
+) -> pa.Table | None:
+    table = read_rows(run, recipe.analysis, model, columns)
     return table if table is not None and table.num_rows else None
 
 
