@@ -34,6 +34,7 @@ from concord.results import Run
 from concord.study import resolve_study
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "executors.md"
+ONE_THREAD = "here, one thread"
 BUSY = 0.5
 """Processes waiting for a core, on the mean of the last minute."""
 
@@ -41,7 +42,7 @@ BUSY = 0.5
 def main() -> None:
     """Measure every way and show the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--limit", type=int, default=200)
+    parser.add_argument("--limit", type=int, default=40)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--on-a-busy-machine", action="store_true")
@@ -60,7 +61,9 @@ def main() -> None:
 def page_of(folder: Path, given: argparse.Namespace) -> str:
     """The table with what it was measured on."""
     organism.write_world_data(organism.shipped_world(), folder / "data")
+    cores = torch.get_num_threads()
     ways: dict[str, dict[str, Any]] = {
+        ONE_THREAD: {"executor": "here"},
         "here": {"executor": "here"},
         "processes": {"executor": "processes", "workers": given.workers},
         "ray": {"executor": "ray", "workers": given.workers},
@@ -69,6 +72,7 @@ def page_of(folder: Path, given: argparse.Namespace) -> str:
     runs: list[Run] = []
     prompts = 0
     for name, way in ways.items():
+        torch.set_num_threads(1 if name == ONE_THREAD else cores)
         try:
             run, prompts, seconds = timed(folder / name, folder / "data", given, way)
         except StudyError as error:
@@ -98,8 +102,8 @@ def page_of(folder: Path, given: argparse.Namespace) -> str:
             *lines,
             "",
             "Seconds include starting the workers. *Other cells*: values of all rows "
-            "that are not, bit for bit, those of `here`; with another number of "
-            "threads a process may add in another order.",
+            "that are not, bit for bit, those of `here` with one thread; with another "
+            "number of threads a process may add in another order.",
             "",
         ]
     )

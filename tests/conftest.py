@@ -1,9 +1,11 @@
 """What all tests share: real data, a small study, and one thread for each worker."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import pytest
 import torch
 from small_study import write_data, write_model, write_tuned
@@ -23,6 +25,14 @@ def shared() -> Path:
 def _one_thread() -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:
         torch.set_num_threads(1)
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Shapes and types go unchecked: for calls that no type checker would let pass."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from concord.plan import plan_study
 from concord.progress import SILENT
 from concord.provenance import begin_run
 from concord.results import Run, read_json
-from concord.scoring import engine
+from concord.scoring import rounds
 from concord.scoring.batching import CPU_POSITIONS
 from concord.study import resolve_study
 
@@ -38,14 +38,14 @@ def test_memory_that_runs_out_halves_the_batches_and_is_remembered(
     whole = measure(settings, tmp_path / "whole")
     assert not (whole.path / "budgets.json").exists()
     failures = iter([True])
-    read = engine.read_batch
+    read = rounds.read_batch
 
     def fails_once(*given: Any, **options: Any) -> Any:
         if next(failures, False):
             raise torch.OutOfMemoryError("the test wanted it")
         return read(*given, **options)
 
-    monkeypatch.setattr(engine, "read_batch", fails_once)
+    monkeypatch.setattr(rounds, "read_batch", fails_once)
     run = measure(settings, tmp_path / "run")
     budgets = read_json(run.path / "budgets.json")
     fingerprint = run.info["models"]["base"]["fingerprint"]

@@ -200,7 +200,9 @@ def _run(arguments: list[str]) -> int:
         err.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         return 2
     except (KeyboardInterrupt, typer.Abort):
-        err.print("interrupted: finished parts are kept; the same command continues")
+        is_kept = bool(set(arguments) & {"compare", "demo"})
+        words = "finished parts are kept; the same command continues"
+        err.print(f"interrupted: {words if is_kept else 'give the same command again'}")
         return INTERRUPTED
     except typer.TyperException as error:
         err.print(f"error: {error}; see --help", markup=False, soft_wrap=True)

@@ -18,7 +18,7 @@ from concord.data.collection import read_collection
 from concord.errors import DataError, ModelError
 from concord.metrics.agreement import pairwise_agreement
 from concord.models.load import LoadedModel, load_model
-from concord.scoring import engine
+from concord.scoring import rounds
 from concord.study import resolve_study
 
 
@@ -116,7 +116,7 @@ def test_full_rows_hold_the_outcome_under_every_normalisation(
 def test_a_halved_budget_is_remembered_for_later_calls(
     settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ):
-    read_batch, refused = engine.read_batch, []
+    read_batch, refused = rounds.read_batch, []
 
     def small_memory(batch: Any, plan: Any) -> Any:
         if batch.row_count * batch.shape.positions > 100:
@@ -127,7 +127,7 @@ def test_a_halved_budget_is_remembered_for_later_calls(
     task = task_of(settings)
     wanted = rows_of(task)
     assert task.budgets == {}
-    monkeypatch.setattr(engine, "read_batch", small_memory)
+    monkeypatch.setattr(rounds, "read_batch", small_memory)
     scarce = rows_of(task)
     assert [r["prediction"] for r in scarce] == [r["prediction"] for r in wanted]
     ((key, positions),) = task.budgets.items()

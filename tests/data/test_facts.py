@@ -91,6 +91,7 @@ def test_repeated_subjects_follow_the_policy(policy, facts, dropped):
     assert counts["subjects_dropped"] == dropped
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_an_unknown_policy_names_the_near_one():
     with pytest.raises(StudyError, match="did you mean 'drop'"):
         merge_subjects("R", ROWS, "drops")  # pyright: ignore[reportArgumentType]

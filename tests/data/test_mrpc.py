@@ -107,6 +107,7 @@ def test_own_pairs_come_in_three_formats(tmp_path, name, text):
     assert pair.is_paraphrase is True
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_own_pairs_with_a_wrong_column_or_layout_are_refused(tmp_path):
     file = write(tmp_path / "a.csv", "frist,second,label\na,b,1\n")
     with pytest.raises(DataError, match=r"line 2: no column 'first'.*'frist'"):

@@ -226,7 +226,7 @@ def test_text_alone_gives_answers_and_no_score(
     assert 0 <= found["facts.agreement", "far"]["value"] <= 1
     free = found["facts.free_agreement", "far"]
     assert free["value"] is None
-    assert free["reason"] == "its endpoint keeps the likeliest token"
+    assert free["reason"] == "the likeliest token is not told by its server or log"
     page = (run.path / "report.html").read_text()
     assert "No score, margin, near tie, free prediction or noise floor is known" in page
     assert "were not all asked in one way" in page
@@ -378,7 +378,7 @@ def test_the_typed_route_gives_every_option_a_probability(world: Path, tmp_path:
     assert measures(run)["choices.mmlu.content_agreement", "far"]["value"] == 1
     silent = measures(run)["choices.mmlu.no_answer", "far"]
     assert silent["value"] is None
-    assert silent["reason"] == "its endpoint keeps the likeliest token"
+    assert silent["reason"] == "the likeliest token is not told by its server or log"
 
 
 @pytest.mark.parametrize("analysis", ["representation", "knockout", "enrichment"])
@@ -387,7 +387,7 @@ def test_what_looks_inside_is_refused_before_anybody_is_asked(
 ):
     with serving(deciding) as server:
         study = study_of(server.url, world, analyses=["facts", analysis])
-        with pytest.raises(ModelError, match=f"{analysis} need a model's weights"):
+        with pytest.raises(ModelError, match=f"{analysis} need a model that is loaded"):
             plan_study(study)
         assert server.requests == []
 

@@ -8,6 +8,7 @@ from scipy import stats
 
 from concord.metrics.bootstrap import cluster_units
 from concord.metrics.significance import (
+    MOST_GROUPS,
     benjamini_hochberg,
     holm,
     is_equivalent,
@@ -167,3 +168,21 @@ def test_a_difference_that_is_not_significant_is_not_claimed():
         (-0.004, -0.001), (-0.004, -0.001), margin=0.01, is_significant=False
     )
     assert same == "same within 0.01"
+
+
+def test_many_clusters_change_sides_in_groups_with_nearly_the_same_p():
+    rng = np.random.default_rng(6)
+    columns = rng.normal(size=(3 * MOST_GROUPS + 7, 6))
+    columns += np.linspace(0, 3, 6) / np.sqrt(len(columns))  # z from about 0 to 3
+    z = columns.sum(axis=0) / np.sqrt(np.square(columns).sum(axis=0))
+    p_values = sign_flip_p(columns)
+    np.testing.assert_allclose(p_values, 2 * stats.norm.sf(np.abs(z)), atol=0.03)
+    np.testing.assert_array_equal(p_values, sign_flip_p(columns))
+    assert sign_flip_p(np.zeros((MOST_GROUPS + 1, 1)))[0] == 1
+
+
+def test_groups_keep_the_rate_of_false_findings():
+    rng = np.random.default_rng(7)
+    null = rng.standard_t(3, size=(MOST_GROUPS + 900, 400))
+    share = (sign_flip_p(null, permutations=1000) <= 0.05).mean()
+    assert 0.025 <= share <= 0.08  # 400 draws of a rate of 0.05: two standard errors

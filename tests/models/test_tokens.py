@@ -217,6 +217,7 @@ def test_the_empty_prompt_is_bos_alone_or_nothing() -> None:
     assert empty_prompt_ids(GPT_LIKE) is None
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_slow_tokenizer_is_refused() -> None:
     slow: Any = SimpleNamespace(is_fast=False)
     with pytest.raises(ModelError, match="slow tokenizer"):

@@ -8,6 +8,7 @@ import pytest
 from synthetic_run import write_synthetic_run
 
 from concord.report.findings import Findings
+from concord.report.flip_list import FlipsInPage, pack
 from concord.report.flips import (
     count_flips,
     first_wordings,
@@ -81,16 +82,21 @@ def _total(run: Run) -> int:
     return sum(row["flips"] for row in count_flips(run, FINDINGS))
 
 
+def _page(run: Run, *, total: int, budget: int) -> FlipsInPage:
+    listed = flips_for_page(run, FINDINGS, total=total, budget=budget)
+    return pack(listed, total=total, budget=budget)
+
+
 def test_the_page_gets_all_flips_when_they_fit(run: Run):
     total = _total(run)
-    flips = flips_for_page(run, FINDINGS, total=total, budget=10_000_000)
+    flips = _page(run, total=total, budget=10_000_000)
     content = json.loads(flips.json)
     assert flips.shown == flips.total == total == len(content["flips"])
     assert content["sets"] == ["study", "same"]
 
 
 def test_a_page_s_flip_says_what_the_rows_say(run: Run):
-    flips = flips_for_page(run, FINDINGS, total=_total(run), budget=10_000_000)
+    flips = _page(run, total=_total(run), budget=10_000_000)
     content = json.loads(flips.json)
     words = content["words"]
     flip = content["flips"][0]
@@ -112,7 +118,7 @@ def test_a_page_s_flip_says_what_the_rows_say(run: Run):
 
 @pytest.mark.parametrize("budget", [0, 3_000, 20_000])
 def test_the_page_s_list_keeps_to_its_budget(run: Run, budget: int):
-    flips = flips_for_page(run, FINDINGS, total=_total(run), budget=budget)
+    flips = _page(run, total=_total(run), budget=budget)
     assert flips.shown < flips.total
     assert len(flips.json.encode()) <= budget + 200  # names around empty lists
     facts = {flip[0] for flip in json.loads(flips.json)["flips"]}
@@ -136,6 +142,6 @@ def test_without_predictions_of_the_base_there_are_no_flips(tmp_path):
         tmp_path / "run", facts=4, analyses=("facts",), without=[("facts", "base")]
     )
     assert count_flips(run, FINDINGS) == []
-    assert flips_for_page(run, FINDINGS, total=0, budget=1000).json == "null"
+    assert _page(run, total=0, budget=1000).json == "null"
     write_flips(run, FINDINGS, tmp_path / "flips.csv")
     assert len((tmp_path / "flips.csv").read_text().splitlines()) == 1

@@ -72,8 +72,8 @@ def test_events_of_all_models_are_shades_by_block_and_measured_zeros_are_seen():
     assert figure.name == "extraction-by-model"
     titles = [panel.title for panel in figure.panels]
     assert titles == [
-        "attention, both under the base's prompts; strongest is .300",
-        "attention, each under its own; strongest is .400",
+        "attention, base's prompts; strongest is .300",
+        "attention, own prompts; strongest is .400",
     ]
     layer = figure.panels[0].specification
     ((_, rows),) = layer["datasets"].items()

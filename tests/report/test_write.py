@@ -149,4 +149,4 @@ def test_progress_is_told_each_step(tmp_path):
     run = finished_run(tmp_path / "run", facts=2, analyses=())
     steps: list[str] = []
     write_report(run, progress=steps.append)
-    assert steps == ["tables", "flips", "figures", "page"]
+    assert steps == ["tables", "figures", "flips", "page"]

@@ -18,7 +18,7 @@ from tiny_models import EAGER_ONLY_FAMILIES, FAMILIES, tiny_model
 
 from concord.errors import ModelError, StudyError
 from concord.models.readout import unembed
-from concord.scoring import engine, tree
+from concord.scoring import planning, rounds, tree
 from concord.scoring.best_first import best_of
 from concord.scoring.engine import (
     PromptScores,
@@ -279,7 +279,7 @@ def test_running_out_of_memory_halves_the_budget_for_good(
         return score_prompts(model, prompts, TRIES, indices, config=FULL, **options)[0]
 
     wanted = run_all()
-    read_batch, refused = engine.read_batch, []
+    read_batch, refused = rounds.read_batch, []
 
     def small_memory(batch: Any, plan: Any) -> Any:
         if batch.row_count * batch.shape.positions > 300:
@@ -287,7 +287,7 @@ def test_running_out_of_memory_halves_the_budget_for_good(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return read_batch(batch, plan)
 
-    monkeypatch.setattr(engine, "read_batch", small_memory)
+    monkeypatch.setattr(rounds, "read_batch", small_memory)
     budget = TokenBudget(1024)
     found = run_all(budget=budget)
     np.testing.assert_array_equal(found.score, wanted.score)
@@ -304,7 +304,7 @@ def test_a_row_that_never_fits_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     def no_memory(batch: Any, plan: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(engine, "read_batch", no_memory)
+    monkeypatch.setattr(rounds, "read_batch", no_memory)
     with pytest.raises(ModelError, match="out of memory on a single row of"):
         run(scoring_model("llama"), FULL)
 
@@ -315,7 +315,7 @@ def test_other_runtime_errors_are_not_swallowed(
     def broken(batch: Any, plan: Any) -> Any:
         raise RuntimeError("shapes do not match")
 
-    monkeypatch.setattr(engine, "read_batch", broken)
+    monkeypatch.setattr(rounds, "read_batch", broken)
     with pytest.raises(RuntimeError, match="shapes"):
         run(scoring_model("llama"), FULL)
 
@@ -361,10 +361,10 @@ def test_prompts_beyond_the_room_are_run_again(monkeypatch: pytest.MonkeyPatch) 
     model = scoring_model("llama")
     wanted, least = run(model, TOP)
     _, most = run(model, replace(TOP, keep_prompts=False))
-    room = engine.room_for_kept(model)
+    room = planning.room_for_kept(model)
     # keys and values of 32 bytes x 2 heads, 3 layers: room for some prompts alone
     small = replace(room, room=4 * 2 * 3 * 2 * 16 * 4 * 3)
-    monkeypatch.setattr(engine, "room_for_kept", lambda model: small)
+    monkeypatch.setattr(planning, "room_for_kept", lambda model: small)
     found, work = run(model, TOP)
     np.testing.assert_array_equal(found.prediction, wanted.prediction)
     np.testing.assert_allclose(found.score, wanted.score, atol=1e-4)

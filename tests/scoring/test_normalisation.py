@@ -32,6 +32,7 @@ def test_normalised_scores_by_hand(name: Any, wanted: list, winner: int) -> None
     assert best_of(SCORES, normalise).prediction == winner
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_an_unknown_name_gets_a_near_match() -> None:
     name: Any = "acc_nrom"
     with pytest.raises(StudyError, match="did you mean 'acc_norm'"):

@@ -97,7 +97,7 @@ class Reading:
         return len(self.vocabulary.words) if self.is_cleaned else len(self.keep)
 
     @cached_property
-    def attributes(self) -> Mapping[str, Int[np.ndarray, " word"]]:
+    def attributes(self) -> Mapping[str, Int[np.ndarray, " _word"]]:
         """Words of the texts about each subject that has texts."""
         texts = self.task.data.attributes
         asked = dict.fromkeys(question.fact.subject for question in self.questions)
@@ -110,7 +110,7 @@ class Reading:
         }
 
     @cached_property
-    def objects(self) -> Mapping[str, Int[np.ndarray, " word"]]:
+    def objects(self) -> Mapping[str, Int[np.ndarray, " _word"]]:
         """Words of the objects of all of a subject's facts."""
         named: dict[str, dict[str, None]] = {}
         asked = {question.fact.subject for question in self.questions}

@@ -42,7 +42,7 @@ class SetCosines:
     def add(
         self,
         first: int,
-        members: Sequence[Int[np.ndarray, " member"]],
+        members: Sequence[Int[np.ndarray, " _member"]],
         vectors: Float[np.ndarray, "row state width"],
     ) -> None:
         """Add consecutive sets.

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Protocol
+from typing import Any, Generic, Protocol, runtime_checkable
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,6 +26,7 @@ class Part:
     """Folder of rows to go to; None: the analysis' own."""
 
 
+@runtime_checkable
 class Measured(Protocol):
     """A model that is measured, loaded here or served elsewhere."""
 
@@ -45,6 +46,7 @@ class Measured(Protocol):
         ...
 
 
+@runtime_checkable
 class OtherRows(Protocol):
     """Reads rows of another analysis of the model, all or some of them."""
 

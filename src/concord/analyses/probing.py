@@ -269,7 +269,6 @@ def padded(
     return ids.to(model.device), mask.to(model.device)
 
 
-@torch.inference_mode()
 def in_batches(
     task: Task,
     lengths: Sequence[int],
@@ -298,7 +297,8 @@ def in_batches(
         count = min(row_limit, max(1, positions // width))
         chosen = order[start : start + count]
         try:
-            found = measure(chosen if len(chosen) > 1 else chosen * 2, width)
+            with torch.inference_mode():
+                found = measure(chosen if len(chosen) > 1 else chosen * 2, width)
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -73,7 +73,7 @@ class _Prompts:
     """What decides whether two prompts may be paired."""
 
     questions: Sequence[Question]
-    by_relation: dict[str, Int[np.ndarray, " place"]]
+    by_relation: dict[str, Int[np.ndarray, " _place"]]
     subject: Int[np.ndarray, " prompt"]
     template: Int[np.ndarray, " prompt"]
     last_token: Int[np.ndarray, " prompt"]
@@ -128,7 +128,7 @@ class _Prompts:
 def _drawn(
     draws: np.random.Generator,
     prompts: _Prompts,
-    pools: tuple[Int[np.ndarray, " place"], Int[np.ndarray, " place"]],
+    pools: tuple[Int[np.ndarray, " first"], Int[np.ndarray, " second"]],
     is_same: bool,
     count: int,
 ) -> tuple[np.ndarray, ...]:

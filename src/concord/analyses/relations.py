@@ -95,7 +95,7 @@ class _Pool:
         self._folder = folder
         self._parts: list[np.memmap] = []
 
-    def add(self, place: int, states: Sequence[Float[np.ndarray, "state d"]]) -> None:
+    def add(self, place: int, states: Sequence[Float[np.ndarray, "_state _d"]]) -> None:
         """Keep a prompt's states, if a pair wants them."""
         if not self._parts:
             self._parts = [
@@ -123,7 +123,7 @@ class _Pool:
 
 
 def _cosines(
-    parts: Sequence[Float[np.ndarray, "row state d"]],
+    parts: Sequence[Float[np.ndarray, "row _state _d"]],
     first: Int[np.ndarray, " pair"],
     second: Int[np.ndarray, " pair"],
 ) -> Float[np.ndarray, "pair state"]:
@@ -167,7 +167,7 @@ def _within_facts(
 
 def _unit_states(
     task: Task, probes: Sequence[Probe]
-) -> list[Float[np.ndarray, "prompt state d"]]:
+) -> list[Float[np.ndarray, "prompt _state _d"]]:
     """Unit vectors of h_0 to h_L, and of the state after the final norm."""
     found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     rows = task.study.batch_size
@@ -191,7 +191,7 @@ class _Means:
         self._sums: list[np.ndarray] = []
         self._squares: list[np.ndarray] = []
 
-    def add(self, means: Sequence[Float[np.ndarray, "state d"]]) -> None:
+    def add(self, means: Sequence[Float[np.ndarray, "_state _d"]]) -> None:
         if not self.count:
             self._sums = [np.zeros_like(own) for own in means]
             self._squares = [np.zeros(len(own)) for own in means]

@@ -43,7 +43,7 @@ class _Sentences:
     context: Context
     prompts: list[Tokens]
     """Distinct by ids: each is run once."""
-    members: list[Int[np.ndarray, " member"]]
+    members: list[Int[np.ndarray, " _member"]]
     """For each unit, its prompts; a repeat stands twice."""
     units: pa.Table
     """Columns unit, cluster, relation and kind."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from concord.data.becel import count_becel
 from concord.data.download import Progress, Remote, checksum_of, download
@@ -28,6 +28,7 @@ from concord.errors import DataError, StudyError, did_you_mean
 MANIFEST = "concord-manifest.json"
 
 
+@runtime_checkable
 class Counted(Protocol):
     """A data set that was read: what was counted, and what is worth a note."""
 

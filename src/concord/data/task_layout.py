@@ -17,7 +17,7 @@ label. In the folder of one of BECEL's own tasks the file changes that task's la
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import yaml
 from pydantic import (
@@ -61,7 +61,7 @@ class LayoutFile(BaseModel):
         return value
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def _fits_together(self) -> "LayoutFile":
         if self.text is not None and "{second}" not in self.text:
             raise ValueError("text needs {second}, the last text of a row")
         if self.labels and len(set(self.labels)) < len(self.labels):

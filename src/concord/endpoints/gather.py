@@ -28,9 +28,9 @@ def refuse_unanswerable(study: Study) -> None:
     asked = [name for name in study.analyses if name not in ASKABLE]
     if asked:
         raise ModelError(
-            f"{entry.label}: found an endpoint, but {', '.join(asked)} need a model's "
-            "weights or states, which no server tells; give --analysis facts,choices, "
-            "or the model's folder or hub id"
+            f"{entry.label}: found an endpoint, but {', '.join(asked)} need a model "
+            "that is loaded here; give --analysis facts,choices, or the model's folder "
+            "or hub id"
         )
     if entry.peft or entry.tokenizer or entry.revision:
         raise ModelError(

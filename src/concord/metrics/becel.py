@@ -11,8 +11,8 @@ Source: Jang, Kwon and Lukasiewicz (2022), BECEL; Fierro et al. (2024), section 
 import numpy as np
 from jaxtyping import Float, Int
 
-Classes = Int[np.ndarray, " row"]
-Values = Float[np.ndarray, " row"]
+Classes = Int[np.ndarray, "... row"]
+Values = Float[np.ndarray, "... row"]
 
 
 def kept_consistency(original: Classes, changed: Classes) -> Values:

@@ -176,15 +176,16 @@ class _Tally:
         drawn: Float[np.ndarray, " replicate"],
     ) -> None:
         present = denominator != 0
+        weight: Float[np.ndarray, "replicate column"] | float = count
         if present.all():
-            ratio, weight = numerator / denominator, np.full_like(denominator, count)
+            value = count * (numerator / denominator)
         else:
-            ratio = np.divide(
+            weight = count * present
+            value = weight * np.divide(
                 numerator, denominator, out=np.zeros_like(numerator), where=present
             )
-            weight = count * present
         for kind, times in enumerate((1.0, drawn[:, None])):
-            self._total[kind, rows] += times * weight * ratio
+            self._total[kind, rows] += times * value
             self._weight[kind, rows] += times * weight
 
     @property

@@ -32,6 +32,7 @@ from concord.models.checkpoint import fetch_checkpoint, open_checkpoint
 from concord.models.contexts import Kind
 from concord.models.diff import summed_parameters
 from concord.models.matching import SumPlan, plan_sum
+from concord.models.network import Network
 from concord.models.placement import (
     gather_ends,
     is_placed,
@@ -56,7 +57,7 @@ class LoadedModel:
 
     entry: ModelEntry
     kind: Kind
-    network: PreTrainedModel
+    network: Network
     """In eval mode; a PEFT model keeps its adapter live."""
     tokenizer: PreTrainedTokenizerFast
     architecture: Architecture
@@ -233,9 +234,7 @@ def _require_whole(source: Source, report: dict[str, Any]) -> None:
             )
 
 
-def _with_adapter(
-    network: PreTrainedModel, source: Source, *, merges: bool
-) -> PreTrainedModel:
+def _with_adapter(network: PreTrainedModel, source: Source, *, merges: bool) -> Network:
     """Put a PEFT adapter on a network; every tensor of it must find its place."""
     assert source.adapter is not None
     try:
@@ -256,9 +255,8 @@ def _with_adapter(
             f"{source.adapter}: the adapter does not fit {source.weights} "
             f"({first_line}); give the model it was trained on"
         ) from error
-    # A PEFT model passes everything on to the network it wraps.
     whole: Any = wrapped
-    return cast(PreTrainedModel, whole.merge_and_unload() if merges else wrapped)
+    return cast(Network, whole.merge_and_unload() if merges else wrapped)
 
 
 def _dtype(study: Study, config: PretrainedConfig) -> torch.dtype:
@@ -272,7 +270,7 @@ def _dtype(study: Study, config: PretrainedConfig) -> torch.dtype:
 
 def _describe(
     source: Source,
-    network: PreTrainedModel,
+    network: Network,
     tokenizer: PreTrainedTokenizerFast,
     *,
     quantisation: str | None,

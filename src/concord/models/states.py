@@ -36,7 +36,6 @@ class PromptStates:
     """After the final norm."""
 
 
-@torch.inference_mode()
 def prompt_states(
     model: LoadedModel,
     prompts: Sequence[Tokens],
@@ -93,6 +92,7 @@ def _require_lengths(model: LoadedModel, prompts: Sequence[Tokens]) -> None:
             )
 
 
+@torch.inference_mode()
 def _batch_states(
     model: LoadedModel, prompts: list[Tokens], representation: SentenceRepresentation
 ) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from concord.report.choice_warnings import position_warnings
 from concord.report.findings import Findings, is_number
 from concord.report.formats import count, listing, number
 from concord.report.prompts import PromptPair
@@ -31,6 +32,7 @@ def caveats(
         *_noise(findings),
         *_power(findings),
         *_missing(findings),
+        *position_warnings(findings),
         *map(str, findings.content.get("notes", [])),
     ]
 

@@ -119,10 +119,22 @@ def interval_panel(
     return Panel(slug(key), title, specification)
 
 
-def curve_panel(findings: Findings, key: str, title: str, *, axis: str) -> Panel | None:
-    """Layer curves of a measure, one line per model; None if there are none."""
+def curve_panel(
+    findings: Findings, key: str, title: str, *, axis: str, is_share: bool = False
+) -> Panel | None:
+    """Layer curves of a measure, one line per model; None if there are none.
+
+    Args:
+        findings: The run's numbers.
+        key: The measure.
+        title: Above the panel.
+        axis: Beside it.
+        is_share: Bands, which are symmetric, end at 0 and 1.
+    """
     curves = findings.curves(key)
     rows = [row for curve in curves for row in _curve_rows(curve)]
+    if is_share:
+        rows = [_within_shares(row) for row in rows]
     if not rows:
         return None
     specification = marks.layer_curves(
@@ -156,17 +168,20 @@ def legend_of(
 
 
 def basis_of(findings: Findings, *keys: str) -> str:
-    """Coverage of the intervals and n of the first model measured."""
-    parts = []
+    """Coverage of the intervals and n of the first model measured, each n once."""
+    parts: list[str] = []
     for key in keys:
         entries = findings.measure(key).get("values", [])
-        sizes = next((e["n"] for e in entries if e.get("n")), None)
+        sizes = next(
+            (e["n"] for e in entries if any((e.get("n") or {}).values())), None
+        )
         if sizes:
             words = _UNITS.get(key.partition(".")[0], {})
             sizes = {words.get(str(n), str(n)): size for n, size in sizes.items()}
         if sizes:
             dataset = findings.measure(key).get("dataset") if len(keys) > 1 else ""
             parts.append(f"{dataset or ''} {counts(sizes)}".strip())
+    parts = list(dict.fromkeys(parts))
     intervals = f"{percent(findings.level)} intervals"
     return f"{intervals}; n: {'; '.join(parts)}." if parts else f"{intervals}."
 
@@ -197,6 +212,15 @@ def _curve_rows(curve: Mapping[str, Any]) -> list[dict[str, Any]]:
         if is_number(row["value"]):
             rows.append({"model": curve["model"], "layer": layer, **row})
     return rows
+
+
+def _within_shares(row: dict[str, Any]) -> dict[str, Any]:
+    bands = {part: row[part] for part in ("band_low", "band_high")}
+    return row | {
+        part: min(max(value, 0.0), 1.0)
+        for part, value in bands.items()
+        if is_number(value)
+    }
 
 
 def _lexical_rules(

@@ -1,14 +1,17 @@
 """The flips that the page carries, packed small: each string once, else numbers."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
+import pyarrow as pa
+
 from concord.report.formats import safe_json
 
+ROWS_AT_ONCE = 4096
 KINDS = ("to_agree", "to_disagree", "new_answer", "other")
 """Wordings disagreed and now agree; the reverse; agree before and after, on another
 answer; neither before nor after."""
@@ -26,14 +29,19 @@ class FlipsInPage:
     total: int
 
 
-def pack(
-    rows: list[dict[str, Any]],
-    answers: list[dict[str, Any]],
-    tuned: list[str],
-    *,
-    total: int,
-    budget: int,
-) -> FlipsInPage:
+@dataclass(frozen=True)
+class ListedFlips:
+    """What the page may list of a run's flips, as tables."""
+
+    rows: pa.Table
+    """Changed wordings with their flip's kind, ordered by fact, then by flip."""
+    answers: pa.Table
+    """The base's answers to all wordings of those facts."""
+    tuned: list[str]
+    """Labels of the tuned models."""
+
+
+def pack(listed: ListedFlips | None, *, total: int, budget: int) -> FlipsInPage:
     """Flips as nested lists, facts in the order drawn, until the budget is spent.
 
     Layout: ``words`` (all strings); ``models``, ``sets``: names; ``facts``: [relation,
@@ -43,22 +51,23 @@ def pack(
     ``words``, margins hundredths of a nat, -1 stands for null.
 
     Args:
-        rows: Changed wordings with their flip's kind, ordered by fact, then by flip.
-        answers: The base's answers to all wordings of those facts.
-        tuned: Labels of the tuned models.
+        listed: As many as could fit, or more; those that do not fit are not looked at.
         total: Number of all flips.
         budget: Bytes of JSON at most.
     """
+    if listed is None:
+        return FlipsInPage("null", 0, total)
     words = _Words()
-    before = {name: list(own) for name, own in _groups(answers, "relation", "fact")}
-    sets: list[str] = sorted({row["contexts"] for row in rows}, key=_study_first)
+    tuned, answers = listed.tuned, _groups(_read(listed.answers), "relation", "fact")
+    sets = sorted(listed.rows["contexts"].unique().to_pylist(), key=_study_first)
     facts: list[str] = []
     flips: list[str] = []
     spent = 0
-    for name, own in _groups(rows, "relation", "fact"):
+    for name, own in _groups(_read(listed.rows), "relation", "fact"):
         group = list(own)
+        before = next(list(part) for fact, part in answers if fact == name)
         known = len(words.index)
-        fact = _compact(_fact(group[0], before[name], words))
+        fact = _compact(_fact(group[0], before, words))
         items = [
             _compact(_flip(list(part), len(facts), words, tuned, sets))
             for _, part in _groups(group, "model", "contexts", "context")
@@ -143,8 +152,14 @@ def _flip(
     ]
 
 
+def _read(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """Rows one after the other, none before it is asked for."""
+    for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
+        yield from batch.to_pylist()
+
+
 def _groups(
-    rows: list[dict[str, Any]], *names: str
+    rows: Iterable[dict[str, Any]], *names: str
 ) -> Iterator[tuple[tuple[Any, ...], Iterator[dict[str, Any]]]]:
     """Rows that agree in these columns; they stand together."""
     return groupby(rows, key=itemgetter(*names))

@@ -18,7 +18,7 @@ import pyarrow.csv as pa_csv
 
 from concord.errors import ResultsError
 from concord.report.findings import Findings
-from concord.report.flip_list import KINDS, FlipsInPage, pack
+from concord.report.flip_list import KINDS, ListedFlips
 from concord.results import Run, finished_analyses, query
 
 LISTED_WORDINGS = 500_000
@@ -113,18 +113,21 @@ def _defused(name: str) -> str:
 
 def flips_for_page(
     run: Run, findings: Findings, *, total: int, budget: int
-) -> FlipsInPage:
-    """As many facts with all their flips as fit.
+) -> ListedFlips | None:
+    """Facts in the order drawn, with all their flips, at least as many as fit.
 
     Args:
         run: The run.
         findings: Its summary.
         total: Number of all flips.
         budget: Bytes of JSON at most.
+
+    Returns:
+        For `pack`, which takes what fits; None without flips.
     """
     tuned = measured_models(run, findings)
     if not tuned or not total:
-        return FlipsInPage("null", 0, total)
+        return None
     drawn = f"""select relation, fact, md5(relation || chr(31) || fact) as draw
         from facts where model = {quoted(findings.base)} and contexts = 'study'
         group by relation, fact order by draw
@@ -135,7 +138,7 @@ def flips_for_page(
         f"""with {flips_sql(findings, tuned, drawn)}
         select {_PAGE_COLUMNS} from flips join drawn using (relation, fact)
         order by draw, fact, model, contexts, context, template""",
-    ).to_pylist()
+    )
     answers = query(
         run,
         f"""with drawn as ({drawn})
@@ -143,9 +146,9 @@ def flips_for_page(
             replace(prompt, subject, '[X]') as wording
         from facts join drawn using (relation, fact)
         where model = {quoted(findings.base)} and contexts = 'study'
-        order by relation, fact, context, template""",
-    ).to_pylist()
-    return pack(rows, answers, tuned, total=total, budget=budget)
+        order by draw, fact, context, template""",
+    )
+    return ListedFlips(rows, answers, tuned)
 
 
 def first_wordings(run: Run, findings: Findings) -> dict[str, str]:

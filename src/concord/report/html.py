@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -55,9 +55,9 @@ class Page:
     others: Sequence[Figure]
     tables: Mapping[str, Table]
     wordings: Mapping[str, str]
-    flip_totals: Mapping[str, Mapping[str, int]]
-    has_flip_file: bool
     attribution: str
+    flip_totals: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    has_flip_file: bool = False
     choices: Sequence[Figure] = ()
     answers: Sequence[Figure] = ()
     told: Sequence[Figure] = ()

@@ -240,6 +240,8 @@ def layer_curves(
         axis: Title of the vertical axis, with its unit.
     """
     look = _by_model(models)
+    # Bands lie on each other: the more there are, the fainter is each.
+    faint = min(0.13, 0.5 / len(models))
     size = 34 if len({row["layer"] for row in rows}) <= 16 else 14
     x = alt.X(
         "layer:Q",
@@ -256,7 +258,7 @@ def layer_curves(
     ]
     bands = (
         data_chart(rows, filters="isValid(datum.band_low)")
-        .mark_area(opacity=0.13)
+        .mark_area(opacity=faint)
         .encode(
             x=x,
             y=alt.Y("band_low:Q", title=axis),

@@ -15,7 +15,7 @@ from concord.report.heat_map import heat_map
 
 PREFIXES = ("enrichment.", "relations.", "extraction.", "knockout.")
 """Of the keys drawn here."""
-_CONTEXTS = {"same": "both under the base's prompts", "study": "each under its own"}
+_CONTEXTS = {"same": "base's prompts", "study": "own prompts"}
 _CHANGE = ("value", "low", "high")
 
 
@@ -161,7 +161,13 @@ def _panels(
     plan: _Plan, findings: Findings, contexts: str, words: str
 ) -> Iterable[Panel]:
     for key, title in plan.curves.items():
-        panel = curve_panel(findings, key, f"{title}, {words}", axis=plan.axis)
+        panel = curve_panel(
+            findings,
+            key,
+            f"{title}, {words}",
+            axis=plan.axis,
+            is_share=plan.axis.startswith("share"),
+        )
         if panel is not None:
             yield replace(panel, name=f"{panel.name}-{contexts}")
 

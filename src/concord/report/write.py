@@ -1,6 +1,8 @@
 """From a finished run to its tables, figures and page."""
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from concord.report.choices import choice_figures
 from concord.report.figure import write_figures
 from concord.report.findings import Findings, read_findings
 from concord.report.finetuned import finetuned_figures
-from concord.report.flip_list import FlipsInPage
+from concord.report.flip_list import FlipsInPage, ListedFlips, pack
 from concord.report.flips import (
     LISTED_WORDINGS,
     count_flips,
@@ -48,16 +50,19 @@ def write_report(run: Run, *, progress: Callable[[str], None] | None = None) -> 
     Raises:
         ResultsError: The run has no summary, or a file cannot be read or written.
     """
-    tell = progress or (lambda step: None)
+    with ThreadPoolExecutor(1) as database:
+        return _write_report(run, database, progress or (lambda step: None))
+
+
+def _write_report(run: Run, database: Executor, tell: Callable[[str], None]) -> Path:
+    """What is asked of the database is found while the rest is drawn."""
     findings, info, study = read_findings(run), run.info, run.study
+    counting = database.submit(count_flips, run, findings)
     published = published_numbers(study)
     wordings = first_wordings(run, findings)
     tell("tables")
     tables = all_tables(findings, published, study.get("preset"))
     write_tables(tables, run.path / "tables")
-    tell("flips")
-    flip_counts = count_flips(run, findings)
-    has_flip_file = _write_flip_file(run, findings, flip_counts)
     tell("figures")
     page = Page(
         findings=findings,
@@ -73,13 +78,22 @@ def write_report(run: Run, *, progress: Callable[[str], None] | None = None) -> 
         others=[*mechanism_figures(findings), *other_curves(findings)],
         tables={table.name: table for table in tables},
         wordings=wordings,
-        flip_totals=flip_totals(flip_counts),
-        has_flip_file=has_flip_file,
         attribution=ATTRIBUTION if published else "",
     )
     write_figures(page.figures, run.path / "figures")
+    tell("flips")
+    flip_counts = counting.result()
+    total = sum(row["flips"] for row in flip_counts)
+    listing = database.submit(
+        flips_for_page, run, findings, total=total, budget=PAGE_LIMIT // 2
+    )
+    page = replace(
+        page,
+        flip_totals=flip_totals(flip_counts),
+        has_flip_file=_write_flip_file(run, findings, flip_counts),
+    )
     tell("page")
-    return _write_page(run, page, sum(row["flips"] for row in flip_counts))
+    return _write_page(run, page, listing, total)
 
 
 def _write_flip_file(
@@ -94,12 +108,14 @@ def _write_flip_file(
     return True
 
 
-def _write_page(run: Run, page: Page, flip_count: int) -> Path:
+def _write_page(
+    run: Run, page: Page, listing: Future[ListedFlips | None], total: int
+) -> Path:
     """Fill what the rest of the page leaves of its size with flips."""
     fill = renderer(page)
     bare = len(fill(FlipsInPage("null", 0, 0)).encode())
     room = max(0, PAGE_LIMIT - _RESERVE - bare)
-    flips = flips_for_page(run, page.findings, total=flip_count, budget=room)
+    flips = pack(listing.result(), total=total, budget=room)
     path = run.path / "report.html"
     write_text(path, fill(flips))
     return path

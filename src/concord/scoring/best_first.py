@@ -155,7 +155,7 @@ def open_candidates(
 
 def open_nodes(
     searches: Searches, prompts: Int[np.ndarray, " prompt"]
-) -> list[Int[np.ndarray, " node"]]:
+) -> list[Int[np.ndarray, " _node"]]:
     """Nodes of each prompt to expand in the next round; none when its search has ended.
 
     All open nodes, the best 64 at most. When more than half of the trie's internal

@@ -43,7 +43,7 @@ class Readings:
     """What a batch gave, copies left out."""
 
     rows: tuple[Row, ...]
-    log_probabilities: list[Float[np.ndarray, " edge"]]
+    log_probabilities: list[Float[np.ndarray, " _edge"]]
     """For each row, of all edges of the nodes read (`CandidateTrie.edges_of`)."""
     ends: Int[np.ndarray, " end"]
     """Rows that read the end of their prompt; what follows is for these."""

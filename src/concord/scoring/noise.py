@@ -69,7 +69,7 @@ def noise_floor(
         prompt_count=len(sample),
         delta=max(
             _largest_change(scores, index, again, place)
-            for place, index in enumerate(sample)
+            for place, index in enumerate(sample.tolist())
         ),
         self_agreement=float(same.mean()),
     )

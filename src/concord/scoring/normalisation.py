@@ -72,11 +72,11 @@ def normalisation_of(
 
 
 def predictions_under_all(
-    vectors: Sequence[Float[np.ndarray, " candidate"]],
+    vectors: Sequence[Float[np.ndarray, " _candidate"]],
     tries: Sequence[CandidateTrie],
     trie_index: Sequence[int],
     *,
-    empty_scores: Sequence[Float[np.ndarray, " candidate"]] | None = None,
+    empty_scores: Sequence[Float[np.ndarray, " _candidate"]] | None = None,
 ) -> Mapping[str, Int[np.ndarray, " prompt"]]:
     """The best candidate of every prompt under each normalisation, from full scores.
 

@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from concord.models.architecture import Architecture, without_adapter_wrapper
+from concord.models.network import Network
 from concord.models.padding import GRID
 from concord.models.readout import HeadDtype, final_states
 from concord.scoring.batching import Row, Shape
@@ -25,7 +26,7 @@ from concord.scoring.trie import CandidateTrie, Tokens
 class ScoringModel:
     """What scoring needs of a loaded model."""
 
-    network: PreTrainedModel
+    network: Network
     architecture: Architecture
     device: torch.device
     max_length: int | None = None
@@ -86,7 +87,7 @@ class KeptPrompts:
     """Bytes left."""
     positions_per_seen: float
     """Memory of a kept position, in positions that are fed."""
-    pieces: list[Float[Tensor, "row side head position channel"]] = field(
+    pieces: list[Float[Tensor, "_row side head _position channel"]] = field(
         default_factory=list
     )
     """One for each batch; keys and values of layer i are the sides 2i and 2i + 1."""

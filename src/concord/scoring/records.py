@@ -60,7 +60,7 @@ class PromptScores:
     expansions: Int[np.ndarray, " prompt"]
     """Nodes whose distribution was asked for, the end of the prompt included."""
     rounds: Int[np.ndarray, " prompt"]
-    first_token: tuple[Float[np.ndarray, " candidate"], ...]
+    first_token: tuple[Float[np.ndarray, " _candidate"], ...]
     """Log-probability of each candidate's first token."""
-    vectors: tuple[Float[np.ndarray, " candidate"], ...] | None = None
+    vectors: tuple[Float[np.ndarray, " _candidate"], ...] | None = None
     """Mode `full`: the sum of log-probabilities of every candidate, float32."""

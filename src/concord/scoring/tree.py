@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from concord.models.architecture import (
     Architecture,
@@ -23,6 +22,7 @@ from concord.models.architecture import (
     without_adapter_wrapper,
 )
 from concord.models.hooks import attention_mask_of
+from concord.models.network import Network
 from concord.scoring.batching import Row
 from concord.scoring.trie import CandidateTrie
 
@@ -65,7 +65,7 @@ def rows_for(
 
 def _subtree_groups(
     trie: CandidateTrie, nodes: Int[np.ndarray, " node"], most_nodes: int
-) -> list[Int[np.ndarray, " node"]]:
+) -> list[Int[np.ndarray, " _node"]]:
     """Neighbouring first-token subtrees, as many together as fit."""
     starts = np.flatnonzero(trie.node_depths[nodes] == 1)
     ends = np.append(starts[1:], len(nodes))
@@ -78,7 +78,7 @@ def _subtree_groups(
 
 def _chains(
     trie: CandidateTrie, nodes: Int[np.ndarray, " node"]
-) -> list[Int[np.ndarray, " node"]]:
+) -> list[Int[np.ndarray, " _node"]]:
     """One path from the first token down for every node with none below it here."""
     inner = set(trie.node_parents[nodes].tolist())
     lowest = [node for node in nodes if int(node) not in inner]
@@ -113,7 +113,7 @@ def tree_mask(
 
 @contextmanager
 def tree_attention(
-    network: PreTrainedModel,
+    network: Network,
     architecture: Architecture,
     *,
     is_real: Int[Tensor, "batch position"],

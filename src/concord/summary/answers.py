@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
+from concord.ahead import ahead
 from concord.metrics.agreement import NOT_ASKED, pairwise_agreement
 from concord.results import Run, read_rows
 from concord.summary.columns import (
@@ -21,6 +22,7 @@ from concord.summary.columns import (
 )
 
 ANALYSIS = "facts"
+NOT_TOLD = "the likeliest token is not told by its server or log"
 _COLUMNS = [
     "contexts",
     "context",
@@ -92,15 +94,17 @@ class Answers:
 def common_facts(run: Run, models: list[str]) -> Facts | None:
     """Facts asked of every model that has rows, in every set of contexts it has."""
     tables: list[pa.Table] = []
-    for model in models:
-        wanted = _FACT_COLUMNS[:2] if tables else _FACT_COLUMNS
-        table = read_rows(run, ANALYSIS, model, columns=wanted, coded=_TEXTS)
+    whole: pa.Table | None = None
+    places = partial(read_rows, run, ANALYSIS, columns=_FACT_COLUMNS[:2], coded=_TEXTS)
+    for model, table in zip(models, ahead(places, models), strict=True):
         if table is not None:
+            if whole is None:
+                whole = read_rows(run, ANALYSIS, model, _FACT_COLUMNS, coded=_TEXTS)
             tables.append(table)
     common, seen = common_labels(tables, "fact")
-    if not common:
+    if whole is None or not common:
         return None
-    table = first_rows(tables[0], "fact", common)
+    table = first_rows(whole, "fact", common)
     table = table.sort_by([("relation", "ascending"), ("fact", "ascending")])
     relation, relations = codes_of(table["relation"])
     return Facts(

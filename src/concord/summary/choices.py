@@ -21,6 +21,7 @@ from concord.metrics.choice_agreement import (
 )
 from concord.metrics.group_agreement import NO_GROUP, group_agreement
 from concord.results import Run, read_rows
+from concord.summary.answers import NOT_TOLD
 from concord.summary.choice_rows import (
     ANALYSIS,
     LETTERS,
@@ -99,7 +100,7 @@ def _summarise_dataset(
             if not choices.is_first_token_told:
                 for name in OF_FIRST_TOKEN:
                     key = f"choices.{dataset}.{name}{suffix}"
-                    micro.reasons[key, model] = "its endpoint keeps the likeliest token"
+                    micro.reasons[key, model] = NOT_TOLD
             right = _over_settings(choices.is_right)
             key = f"choices.{dataset}.accuracy_by_topic{suffix}"
             macro.values[key, model] = mean_outcome(right[None], choices.prompts)
@@ -119,7 +120,7 @@ def _summarise_dataset(
             if one.noise
         ],
         warnings=warnings,
-        notes=[*warnings, *_notes(dataset, items, answers)],
+        notes=_notes(dataset, items, answers),
     )
 
 

@@ -34,12 +34,12 @@ def places_of(
     return place_of_code[codes].astype(np.int64)
 
 
-def numbers_of(column: pa.ChunkedArray) -> Float[np.ndarray, " row"]:
+def numbers_of(column: pa.Array | pa.ChunkedArray) -> Float[np.ndarray, " row"]:
     """A column of numbers in double precision, null as NaN."""
     return pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy()
 
 
-def integers_of(column: pa.ChunkedArray) -> Int[np.ndarray, " row"]:
+def integers_of(column: pa.Array | pa.ChunkedArray) -> Int[np.ndarray, " row"]:
     """A column of whole numbers or truths as 64-bit integers, null as `NULL`."""
     return pc.fill_null(column.cast(pa.int64()), NULL).to_numpy()
 

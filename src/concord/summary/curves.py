@@ -16,8 +16,8 @@ from concord.summary.estimates import (
     resample,
 )
 
-_CURVES_AT_ONCE = 8
-"""Enough that drawing costs little, few enough that 33 layers of them need 0.2 GB."""
+_COLUMNS_AT_ONCE = 264
+"""Layers of several curves: drawing then costs little, and they need 0.2 GB."""
 
 
 def gap_curves(
@@ -56,8 +56,10 @@ def _resampled(
 ) -> Iterator[tuple[tuple[str, str], dict[int, Outcome], Estimates]]:
     """All curves, some at a time: the draws are made once for each group."""
     names = list(layers)
-    for start in range(0, len(names), _CURVES_AT_ONCE):
-        group = names[start : start + _CURVES_AT_ONCE]
+    longest = max(map(len, layers.values()), default=1)
+    step = max(1, _COLUMNS_AT_ONCE // max(longest, 1))
+    for start in range(0, len(names), step):
+        group = names[start : start + step]
         outcomes = [outcome for name in group for outcome in layers[name].values()]
         drawn = resample(sample, outcomes, settings) if outcomes else None
         first = 0

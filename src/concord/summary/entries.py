@@ -15,6 +15,7 @@ from concord.summary.estimates import (
     Pair,
     Sample,
     Settings,
+    Sides,
     contributions_of,
     intervals_of,
     moved_by,
@@ -181,8 +182,9 @@ def _difference_entries(
     narrow = intervals_of(sample, drawn, settings, level=2 * settings.level - 1)
     wide = relation_intervals_of(sample, drawn, settings)
     contributions = np.empty((len(sample.clusters), count))
+    sums: dict[int, Sides] = {}
     for index, pair in enumerate(pairs):
-        contributions[:, index] = contributions_of(sample, pair)
+        contributions[:, index] = contributions_of(sample, pair, sums)
     p_values = sign_flip_p(
         contributions,
         permutations=settings.permutations,

@@ -265,15 +265,26 @@ def on_common_strata(sample: Sample, pair: Pair) -> Pair:
     return Pair(pair.key, pair.model, pair.after.only(kept), pair.before.only(kept))
 
 
-def contributions_of(sample: Sample, pair: Pair) -> Float[np.ndarray, " cluster"]:
-    """What each cluster adds to a difference; the sum is the difference."""
-    sides = [outcome.columns() for outcome in (pair.before, pair.after)]
+Sides = tuple[Float[np.ndarray, "cluster column"], Float[np.ndarray, "cluster column"]]
+"""Sums per cluster of what is averaged, and of what it is divided by."""
+
+
+def contributions_of(
+    sample: Sample, pair: Pair, known: dict[int, Sides]
+) -> Float[np.ndarray, " cluster"]:
+    """What each cluster adds to a difference; the sum is the difference.
+
+    Args:
+        sample: The design.
+        pair: Tuned and base.
+        known: Sums of bases by identity, filled here: ten pairs share one.
+    """
+    if id(pair.before) not in known:
+        known[id(pair.before)] = _sides(sample, pair.before)
+    sides = known[id(pair.before)], _sides(sample, pair.after)
     width = max(top.shape[1] for top, _ in sides)
     sums = [
-        tuple(
-            np.repeat(sample.clusters.sums(part), width // part.shape[1], axis=1)
-            for part in side
-        )
+        tuple(np.repeat(part, width // part.shape[1], axis=1) for part in side)
         for side in sides
     ]
     return paired_contributions(
@@ -282,6 +293,11 @@ def contributions_of(sample: Sample, pair: Pair) -> Float[np.ndarray, " cluster"
         clusters=sample.clusters,
         weighting=sample.weighting,
     ).mean(axis=1)
+
+
+def _sides(sample: Sample, outcome: Outcome) -> Sides:
+    top, bottom = outcome.columns()
+    return sample.clusters.sums(top), sample.clusters.sums(bottom)
 
 
 def moved_by(sample: Sample, outcome: Outcome) -> Float[np.ndarray, " cluster"]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from concord.ahead import ahead
 from concord.metrics.agreement import NOT_ASKED, accuracy
 from concord.metrics.bootstrap import cluster_units
 from concord.metrics.concentration import majority_baseline, uniform_baseline
@@ -13,6 +14,7 @@ from concord.metrics.rates import group_means, is_known, mean_present, no_answer
 from concord.results import Run
 from concord.summary.answers import (
     ANALYSIS,
+    NOT_TOLD,
     Answers,
     Facts,
     answers_of,
@@ -20,10 +22,12 @@ from concord.summary.answers import (
     dataset_of,
     per_context,
 )
-from concord.summary.estimates import Pair, Sample, add_pairs, mean_outcome
+from concord.summary.estimates import Outcome, Pair, Sample, add_pairs, mean_outcome
 from concord.summary.flips import flips_between, near_tie_share, noise_of
 from concord.summary.outcomes import core_outcomes, family_outcomes
 from concord.summary.truth import add_truth
+
+NO_NEAR_TIES = "facts.agreement_without_near_ties"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +57,11 @@ def summarise_facts(run: Run, progress: Callable[[str], None]) -> FactSummary:
         True,
     )
     base_answers, flips, notes = None, {}, _notes(facts, sample, noise)
-    for model in models:
+    reduced = ahead(lambda name: _reduce(run, facts, name, noise[name]), models)
+    for model, (found, outcomes) in zip(models, reduced, strict=True):
         progress(f"facts: {model}")
-        found = answers_of(run, model, facts)
         for contexts, answers in found.items():
-            _add_outcomes(sample, run, facts, model, contexts, answers, noise[model])
+            _add(sample, model, contexts, outcomes[contexts], answers)
             rate = no_answer_rate(answers.predictions)
             if rate > 0:
                 notes.append(
@@ -77,31 +81,39 @@ def summarise_facts(run: Run, progress: Callable[[str], None]) -> FactSummary:
     return FactSummary(sample, flips, _shown(noise), _baselines(facts), notes)
 
 
-def _add_outcomes(
+def _reduce(
+    run: Run, facts: Facts, model: str, noise: dict[str, Any]
+) -> tuple[dict[str, Answers], dict[str, dict[str, Outcome]]]:
+    """A model's answers by contexts, and what they come to."""
+    found = answers_of(run, model, facts)
+    outcomes = {}
+    for contexts, answers in found.items():
+        own = core_outcomes(facts, answers)
+        if noise:
+            kept = answers.without_near_ties(noise["delta"])
+            prompts = int(kept.asked.sum())
+            own[NO_NEAR_TIES] = mean_outcome(kept.agreement, prompts)
+        if contexts == "study":
+            own |= family_outcomes(run, facts, answers)
+        outcomes[contexts] = own
+    return found, outcomes
+
+
+def _add(
     sample: Sample,
-    run: Run,
-    facts: Facts,
     model: str,
     contexts: str,
+    outcomes: dict[str, Outcome],
     answers: Answers,
-    noise: dict[str, Any],
 ) -> None:
     suffix = "" if contexts == "study" else f"@{contexts}"
-    outcomes = core_outcomes(facts, answers)
-    key = "facts.agreement_without_near_ties"
-    if noise:
-        kept = answers.without_near_ties(noise["delta"])
-        prompts = int(kept.asked.sum())
-        outcomes[key] = mean_outcome(kept.agreement, prompts)
-    else:
-        sample.reasons[key + suffix, model] = "no noise sample for this model"
-    if contexts == "study":
-        outcomes |= family_outcomes(run, facts, answers)
     for name, outcome in outcomes.items():
         sample.values[name + suffix, model] = outcome
+    if NO_NEAR_TIES not in outcomes:
+        sample.reasons[NO_NEAR_TIES + suffix, model] = "no noise sample for this model"
     if (answers.free == NOT_ASKED).all():
         key = f"facts.free_agreement{suffix}"
-        sample.reasons[key, model] = "its endpoint keeps the likeliest token"
+        sample.reasons[key, model] = NOT_TOLD
 
 
 def known_split_pairs(

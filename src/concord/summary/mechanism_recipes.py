@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from concord.summary.columns import codes_of, integers_of, numbers_of
 from concord.summary.layers import Values, matrix_of
@@ -178,7 +178,7 @@ def _level(table: pa.Table) -> Values:
     return level[place]
 
 
-def _with_final_last(cosines: Values) -> Values:
+def _with_final_last(cosines: Values) -> Float[np.ndarray, "row point"]:
     """The states of the study's figures: h_0 to h_(L-1), and the final state."""
     return np.delete(cosines, -2, axis=1)
 

@@ -7,6 +7,7 @@ units resamples the measure.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Float
 
+from concord.ahead import ahead
 from concord.metrics.bootstrap import cluster_units
 from concord.metrics.distance import linearised_difference, placements
 from concord.metrics.rates import group_means, mean_present
@@ -111,18 +113,18 @@ def _summarise_dataset(
         units.has_relations,
     )
     layers: dict[tuple[str, str], dict[int, Outcome]] = {}
-    for model in run.models():
+    reduced = ahead(lambda name: _reduce(run, sample, name, units), run.models())
+    for model, found in zip(run.models(), reduced, strict=True):
         progress(f"representation of {dataset}: {model}")
-        for contexts, states in _cosines(run, dataset, model, units).items():
+        for contexts, own in found.items():
             suffix = "" if contexts == "study" else f"@{contexts}"
-            for name, outcome in _state_outcomes(states, units).items():
+            for name, outcome in own.outcomes.items():
                 key = f"representation.{dataset}.{name}{suffix}"
                 sample.values[key, model] = outcome
-            key = f"representation.{dataset}.gap{suffix}"
-            for (state, _), cosines in states.items():
-                if state == "final" and units.has_relations:
-                    sample.by_relation[key, model] = _relation_gaps(cosines, sample)
-            layers[model, contexts] = _layer_outcomes(states, units)
+            if own.relation_gaps is not None:
+                key = f"representation.{dataset}.gap{suffix}"
+                sample.by_relation[key, model] = own.relation_gaps
+            layers[model, contexts] = own.layers
     add_pairs(sample, run.models())
     curves, differences = gap_curves(sample, layers, run.models()[0], settings)
     notes = []
@@ -134,17 +136,41 @@ def _summarise_dataset(
     return RepresentationSummary(sample, curves, differences, notes)
 
 
+@dataclass(frozen=True, eq=False)
+class _Reduced:
+    """What a model's cosines in one set of contexts come to."""
+
+    outcomes: dict[str, Outcome]
+    layers: dict[int, Outcome]
+    relation_gaps: Float[np.ndarray, " stratum"] | None
+
+
+def _reduce(run: Run, sample: Sample, model: str, units: Units) -> dict[str, _Reduced]:
+    found = {}
+    for contexts, states in _cosines(run, sample.dataset, model, units).items():
+        gaps = None
+        for (state, _), cosines in states.items():
+            if state == "final" and units.has_relations:
+                gaps = _relation_gaps(cosines, sample)
+        outcomes = _state_outcomes(states, units)
+        found[contexts] = _Reduced(outcomes, _layer_outcomes(states, units), gaps)
+    return found
+
+
 def _common_units(run: Run, dataset: str) -> Units | None:
     columns = ["unit", "contexts", "cluster", "relation", "kind"]
     tables: list[pa.Table] = []
-    for model in run.models():
-        table = _rows(run, dataset, model, columns[:2] if tables else columns)
+    whole: pa.Table | None = None
+    read = partial(_rows, run, dataset, columns=columns[:2])
+    for model, table in zip(run.models(), ahead(read, run.models()), strict=True):
         if table is not None:
+            if whole is None:
+                whole = _rows(run, dataset, model, columns)
             tables.append(table)
     common, seen = common_labels(tables, "unit")
-    if not common:
+    if whole is None or not common:
         return None
-    table = first_rows(tables[0], "unit", common).sort_by("unit")
+    table = first_rows(whole, "unit", common).sort_by("unit")
     kinds = np.array(table["kind"].to_pylist())
     has_relations = table["relation"].null_count == 0
     is_labelled = "set" not in kinds

@@ -16,7 +16,7 @@ _BLOCK_CELLS = 1 << 23
 
 Place = tuple[str, str]
 """(model, contexts)."""
-Right = Mapping[Place, Bool[np.ndarray, "wording order item"]]
+Right = Mapping[Place, Bool[np.ndarray, "_wording _order item"]]
 """What was answered rightly."""
 
 
@@ -27,9 +27,9 @@ class Draws:
     clusters: Clusters
     rights: Right
     base: Place
-    resampled: Mapping[Place, Float[np.ndarray, "replicate wording order"]]
+    resampled: Mapping[Place, Float[np.ndarray, "replicate _wording _order"]]
     """In resamples of the questions, the same for all."""
-    exchanged: Mapping[Place, Float[np.ndarray, "side permutation wording order"]]
+    exchanged: Mapping[Place, Float[np.ndarray, "side permutation _wording _order"]]
     """Tuned and base after their answers to each question are exchanged at random."""
 
 
@@ -56,7 +56,7 @@ def draw_accuracies(
 
 def _resampled(
     rights: Right, clusters: Clusters, settings: Settings
-) -> dict[Place, Float[np.ndarray, "replicate wording order"]]:
+) -> dict[Place, Float[np.ndarray, "replicate _wording _order"]]:
     """One bootstrap for every model and setting; accuracy is a ratio of sums."""
     columns = np.concatenate([_columns(right) for right in rights.values()], axis=1)
     sums = clusters.sums(columns)
@@ -82,7 +82,7 @@ def _exchanged(
     before: Bool[np.ndarray, "wording order item"],
     clusters: Clusters,
     settings: Settings,
-) -> dict[Place, Float[np.ndarray, "side permutation wording order"]]:
+) -> dict[Place, Float[np.ndarray, "side permutation _wording _order"]]:
     """If two models were one, their answers to a question could be exchanged.
 
     All settings of a question, and all questions of a cluster, are exchanged together;
