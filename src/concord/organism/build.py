@@ -80,6 +80,8 @@ def _tuned(
             yield variant.name
         return
     context = multiprocessing.get_context("spawn")
+    # The longest first, so that no worker begins one when the others are done.
+    variants = sorted(variants, key=lambda variant: -variant.steps)
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         names: dict[Future[None], str] = {
             pool.submit(
