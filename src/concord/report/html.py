@@ -9,14 +9,16 @@ fetch nothing.
 import base64
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any
 
 import altair
-import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -36,6 +38,14 @@ from concord.report.verdict import direction_of, verdict_of
 from concord.report.words import HOW_TO_CITE, LIMITS, measure_words
 from concord.summary import Measure
 
+_BUNDLER = """
+import sys
+import vl_convert
+text = vl_convert.javascript_bundle(
+    "window.vegaEmbed = vegaEmbed;", vl_version=sys.argv[1]
+)
+sys.stdout.buffer.write(text.encode())
+"""
 ROW_LIMIT = 300
 """Rows of one table on the page at most; the files hold all."""
 PAGE_LIMIT = 3_000_000
@@ -95,7 +105,7 @@ def renderer(page: Page) -> Callable[[FlipsInPage], str]:
         name: getattr(formats, name)
         for name in ("number", "value", "interval", "change", "count", "probability")
     }
-    script, bundle = _read("page.js"), _bundle()
+    script, bundle = _read("page.js"), begin_bundle().result()
     charts = {
         panel.name: _in_page_colours(panel.specification)
         for figure in page.figures
@@ -240,12 +250,20 @@ def _policy(*scripts: str) -> str:
 
 
 @cache
-def _bundle() -> str:
-    """Vega, Vega-Lite and vega-embed in one script, as Altair's schema wants them."""
+def begin_bundle() -> Future[str]:
+    """Vega, Vega-Lite and vega-embed in one script, as Altair's schema wants them.
+
+    Making it lets nothing else run in its process, so it has one of its own; call this
+    as soon as a page is known to be wanted.
+    """
     major, minor, *_ = altair.SCHEMA_VERSION.removeprefix("v").split(".")
-    return vl_convert.javascript_bundle(
-        "window.vegaEmbed = vegaEmbed;", vl_version=f"{major}.{minor}"
+    command = [sys.executable, "-c", _BUNDLER, f"{major}.{minor}"]
+    thread = ThreadPoolExecutor(1)
+    text = thread.submit(
+        subprocess.check_output, command, text=True, encoding="utf-8", errors="strict"
     )
+    thread.shutdown(wait=False)
+    return text
 
 
 def _read(name: str) -> str:

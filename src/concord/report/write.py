@@ -20,7 +20,7 @@ from concord.report.flips import (
     flips_for_page,
     write_flips,
 )
-from concord.report.html import PAGE_LIMIT, Page, renderer
+from concord.report.html import PAGE_LIMIT, Page, begin_bundle, renderer
 from concord.report.mechanism import mechanism_figures
 from concord.report.prediction_figures import prediction_figures
 from concord.report.prompts import read_prompt_pairs
@@ -57,6 +57,7 @@ def write_report(run: Run, *, progress: Callable[[str], None] | None = None) -> 
 def _write_report(run: Run, database: Executor, tell: Callable[[str], None]) -> Path:
     """What is asked of the database is found while the rest is drawn."""
     findings, info, study = read_findings(run), run.info, run.study
+    begin_bundle()
     counting = database.submit(count_flips, run, findings)
     published = published_numbers(study)
     wordings = first_wordings(run, findings)
