@@ -52,7 +52,7 @@ CONTRASTS = (
     ("became consistent", "became inconsistent"),
 )
 """Groups whose changes are compared; in the first two they began alike."""
-Groups = Mapping[str, Bool[np.ndarray, " unit"]]
+Groups = Mapping[str, Bool[np.ndarray, " _unit"]]
 
 
 def link_entries(
