@@ -259,9 +259,7 @@ def begin_bundle() -> Future[str]:
     major, minor, *_ = altair.SCHEMA_VERSION.removeprefix("v").split(".")
     command = [sys.executable, "-c", _BUNDLER, f"{major}.{minor}"]
     thread = ThreadPoolExecutor(1)
-    text = thread.submit(
-        subprocess.check_output, command, text=True, encoding="utf-8", errors="strict"
-    )
+    text = thread.submit(lambda: subprocess.check_output(command).decode())
     thread.shutdown(wait=False)
     return text
 
