@@ -1,7 +1,11 @@
 """One clear message for each way in which a server can fail, and nothing of the key."""
 
+import gc
+import socket
 import threading
 import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
 
@@ -270,3 +274,37 @@ def test_one_failure_ends_all_and_what_waits_is_given_up(
         with pytest.raises(ModelError, match="400: not you"):
             client.ask_all(lambda t: ask(client, t), list("12345"), lambda n: None)
         assert time.monotonic() - started < 10
+
+
+def test_a_connection_made_after_another_request_failed_is_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    connect, numbers = socket.create_connection, count()
+    is_late, has_failed = threading.Event(), threading.Event()
+
+    def connect_late(*arguments: Any, **options: Any) -> socket.socket:
+        if next(numbers) == 1:
+            is_late.set()
+            assert has_failed.wait(10)
+        return connect(*arguments, **options)
+
+    def answer(request: Request) -> Reply:
+        assert is_late.wait(10)
+        return Reply({"error": "not you"}, status=400)
+
+    def fail(pool: ThreadPoolExecutor, wait: bool = True, **options: bool) -> None:
+        has_failed.set()
+        shutdown(pool, wait, **options)
+
+    shutdown = ThreadPoolExecutor.shutdown
+    monkeypatch.setattr(socket, "create_connection", connect_late)
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", fail)
+    with serving(answer) as server, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResourceWarning)
+        with client_of(server.url, concurrency=2) as client:
+            with pytest.raises(ModelError, match="400: not you"):
+                client.ask_all(lambda t: ask(client, t), ["1", "2"], lambda n: None)
+        del client
+        gc.collect()
+    assert next(numbers) == 2
+    assert not [one for one in caught if one.category is ResourceWarning]

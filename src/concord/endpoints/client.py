@@ -125,8 +125,10 @@ class Client:
                     future.result()
                     advance(1)
             except BaseException:
+                # Not closed here: a connection that another thread is just making
+                # would belong to nobody.
+                self._stopped.set()
                 pool.shutdown(wait=False, cancel_futures=True)
-                self.close()
                 raise
         return [future.result() for future in futures]
 
@@ -176,8 +178,6 @@ class Client:
             raise ModelError(self._says(f"no address to ask ({error})")) from None
         except httpx2.HTTPError as error:
             raise Again(self._key.hide(in_words(error))) from None
-        except RuntimeError:  # The client was closed while this waited.
-            raise ModelError(self._says("stopped")) from None
         self._require_success(response, content, route, is_probe)
         reply = parse_object(content)
         try:
