@@ -326,7 +326,7 @@ def _peak_of(model: Path, data_dir: Path, count: int) -> int:
         loaded,
         Collection(facts, (), attributes=texts),
         study,
-        measured=_first_candidates(facts),
+        measured=first_candidates(facts),
     )
     for analysis in MECHANISM.values():
         for _ in analysis(task):
@@ -334,7 +334,7 @@ def _peak_of(model: Path, data_dir: Path, count: int) -> int:
     return peak_bytes()
 
 
-def _first_candidates(data: FactData) -> OtherRows:
+def first_candidates(data: FactData) -> OtherRows:
     """Rows of `facts` that name the first candidate, so that nothing is scored here."""
     questions = questions_of(data)
     rows = pa.table(

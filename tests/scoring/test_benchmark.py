@@ -69,6 +69,21 @@ def test_the_accelerator_benchmark_runs_at_a_tiny_shape(
     assert "CUDA" in capsys.readouterr().err
 
 
+def test_the_accelerator_benchmark_of_mechanisms_runs_in_a_tiny_shape(
+    shared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    module = load("mechanism_gpu")
+    weights = str(shared / "weights" / "stories260K-hf")
+    arguments = ["--model", weights, "--data-dir", str(shared / "data"), "--limit", "2"]
+    assert module.main([*arguments, "--tiny"]) == 0
+    page = capsys.readouterr().out
+    assert "| knockout |" in page and "| non_subject |" in page
+    monkeypatch.setattr(module.torch.cuda, "is_available", lambda: False)
+    assert module.main(arguments) == 2
+    assert "CUDA" in capsys.readouterr().err
+
+
 def test_the_trained_models_benchmark_runs_on_some_prompts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
