@@ -33,7 +33,6 @@ from concord.data.attributes import read_attribute_texts
 from concord.data.collection import Collection
 from concord.data.draw import draw_facts
 from concord.data.pararel import read_pararel
-from concord.data.records import FactData
 from concord.models.architecture import architecture_of
 from concord.models.load import LoadedModel, load_model
 from concord.models.readout import final_states
@@ -162,12 +161,13 @@ def _noise(half: dict[str, np.ndarray], full: dict[str, np.ndarray]) -> list[str
 def _tasks(given: argparse.Namespace, device: torch.device) -> Iterator[Task]:
     """The same facts and weights in each dtype, one network in memory at a time."""
     study = _study(given.model, given.data_dir)
-    data = draw_facts(read_pararel(given.data_dir / "pararel"), given.limit)
-    loaded = load_model(study, study.base)
+    whole = read_pararel(given.data_dir / "pararel")
+    data = draw_facts(whole, given.limit, study.seed)
+    loaded = replace(load_model(study, study.base), tokenizer=stand_in_tokenizer(whole))
     texts = read_attribute_texts(given.data_dir / "attributes")
     for dtype in DTYPES:
         yield Task(
-            _random_llama(loaded, data, given.tiny, dtype, device),
+            _random_llama(loaded, given.tiny, dtype, device),
             Collection(data, (), attributes=texts),
             study,
             measured=first_candidates(data),
@@ -187,11 +187,7 @@ def _study(model: Path, data_dir: Path) -> Study:
 
 
 def _random_llama(
-    loaded: LoadedModel,
-    data: FactData,
-    is_tiny: bool,
-    dtype: torch.dtype,
-    device: torch.device,
+    loaded: LoadedModel, is_tiny: bool, dtype: torch.dtype, device: torch.device
 ) -> LoadedModel:
     """Weights are drawn in float32 by one seed, and rounded."""
     torch.manual_seed(0)
@@ -199,12 +195,7 @@ def _random_llama(
         shape = _SHAPE_TINY if is_tiny else _SHAPE_7B
         network = LlamaForCausalLM(LlamaConfig(**shape)).eval()
     nn.Module.to(network.requires_grad_(False), dtype)
-    return replace(
-        loaded,
-        network=network,
-        architecture=architecture_of(network),
-        tokenizer=stand_in_tokenizer(data),
-    )
+    return replace(loaded, network=network, architecture=architecture_of(network))
 
 
 def _now(device: torch.device) -> float:
