@@ -105,6 +105,14 @@ def test_sql_sees_every_analysis_and_model(run: Run):
     assert found.to_pydict() == {"model": ["b", "t"], "s": [3, 3]}
 
 
+def test_sql_finds_an_analysis_of_any_spelling(run: Run):
+    key = claim(run, "Lengths", "b", {})
+    rows = pa.table({"x": [1, 2]})
+    write_part(run, "Lengths", "b", name="00000", key=key, table=rows)
+    assert query(run, "select sum(x) as s from Lengths").to_pydict() == {"s": [3]}
+    assert query(run, "select sum(x) as s from LENGTHS").to_pydict() == {"s": [3]}
+
+
 def test_sql_that_is_wrong_is_a_users_error(run: Run):
     key = claim(run, "facts", "b", {})
     _write(run, "b", "00000", [1], key)

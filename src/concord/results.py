@@ -240,7 +240,7 @@ def query(run: Run, sql: str) -> pa.Table:
     connection = duckdb.connect()
     views = finished_analyses(run)
     # A view reads the schema of every part: only those that the SQL can mean.
-    for analysis in (name for name in views if name in sql.lower()):
+    for analysis in (name for name in views if name.lower() in sql.lower()):
         pattern = str(run.path / "rows" / analysis / "*" / "part-*.parquet")
         quoted = pattern.replace("'", "''")
         connection.execute(

@@ -5,7 +5,7 @@ import pyarrow.parquet
 import pytest
 
 from concord.data.mrpc import read_mrpc, read_pairs
-from concord.errors import DataError, StudyError
+from concord.errors import DataError
 
 HEADER = "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\n"
 
@@ -85,7 +85,7 @@ def test_rows_without_a_label_are_refused_by_line(tmp_path):
 
 
 def test_paws_has_no_header_and_ends_its_lines_with_two_characters(shared):
-    data = read_pairs(shared / "data" / "paws_wiki" / "dev.tsv", "headerless")
+    data = read_pairs(shared / "data" / "paws_wiki" / "dev.tsv")
     assert data.counts["pairs"] == 8_000
     assert data.counts["paraphrases"] == 3_539
     assert data.counts["non_paraphrases"] == 4_461
@@ -107,13 +107,10 @@ def test_own_pairs_come_in_three_formats(tmp_path, name, text):
     assert pair.is_paraphrase is True
 
 
-@pytest.mark.usefixtures("unchecked")
-def test_own_pairs_with_a_wrong_column_or_layout_are_refused(tmp_path):
+def test_own_pairs_with_a_wrong_column_are_refused(tmp_path):
     file = write(tmp_path / "a.csv", "frist,second,label\na,b,1\n")
     with pytest.raises(DataError, match=r"line 2: no column 'first'.*'frist'"):
         read_pairs(file)
-    with pytest.raises(StudyError, match="did you mean 'header'"):
-        read_pairs(file, "headers")  # pyright: ignore[reportArgumentType]
 
 
 def test_identical_and_repeated_pairs_are_kept_and_noted(tmp_path):

@@ -16,8 +16,9 @@ from concord.data.choices import ChoiceData
 from concord.data.draw import draw_facts, draw_sentences
 from concord.data.fetch import data_folder
 from concord.data.free_tasks import FreeData
-from concord.data.groups import read_facts, read_groups
+from concord.data.groups import read_facts
 from concord.data.mrpc import read_mrpc
+from concord.data.own_sentences import read_own_sentences
 from concord.data.pararel import read_pararel
 from concord.data.records import FactData, ParaphraseSet, SentenceData
 from concord.data.seen import SeenFacts, read_seen
@@ -198,7 +199,7 @@ def _read_sentences(name: str, study: Study) -> SentenceData:
             seed=study.seed,
         )
     else:
-        data = read_groups(_own_file(name))
+        data = read_own_sentences(_own_file(name))
     if study.limit is None:
         return data
     return draw_sentences(data, study.limit, study.seed)
@@ -209,6 +210,7 @@ def _own_file(name: str) -> Path:
     if not path.is_file():
         raise DataError(
             f"representation.datasets: found {name!r}; needed mrpc, tapaco, pararel or "
-            "the path of a file of paraphrase groups (JSONL or CSV with group, text)"
+            "the path of a file of paraphrase groups (columns group, text) or of "
+            "labelled pairs (first, second, is_paraphrase)"
         )
     return path

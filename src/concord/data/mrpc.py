@@ -6,17 +6,13 @@ short. Its licence allows non-commercial use only.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, get_args
 
 from concord.data.records import SentenceData, SentencePair
-from concord.data.rows import Row, read_headerless, read_rows
+from concord.data.rows import Row, column_names, read_headerless, read_rows
 from concord.data.sets import count_pairs
-from concord.errors import DataError, StudyError, did_you_mean
-
-PairLayout = Literal["header", "headerless"]
-"""``headerless`` is PAWS's: id, first, second, label, without a header line."""
+from concord.errors import DataError
 
 SPLITS = ("train", "validation", "test")
 FIRST_COLUMNS = ("first", "sentence1", "#1 String")
@@ -59,26 +55,27 @@ def read_mrpc(source: Path) -> SentenceData:
     return _sentence_data("mrpc", pairs, counts, notes)
 
 
-def read_pairs(file: Path, layout: PairLayout = "header") -> SentenceData:
+def read_pairs(file: Path) -> SentenceData:
     """A user's own labelled pairs, or PAWS.
 
     With a header (JSON lines, CSV, tabs, Parquet) the columns are ``first``,
     ``second`` and ``is_paraphrase``, or ``sentence1``, ``sentence2`` and ``label``.
-    Labels are 1 or true for paraphrases, 0 or false for others.
+    Labels are 1 or true for paraphrases, 0 or false for others. A table whose first
+    line is a row already, id, first, second and label, is read as PAWS's.
 
     Raises:
         DataError: The file is missing or faulty, or a label is neither.
-        StudyError: The layout is unknown.
     """
-    if layout not in get_args(PairLayout):
-        raise StudyError(
-            f"layout {layout!r} asked for; {did_you_mean(layout, get_args(PairLayout))}"
-        )
-    if layout == "header":
-        rows = read_rows(file)
-    else:
+    if is_headerless(column_names(file)):
         rows = read_headerless(file, ("id", "sentence1", "sentence2", "label"))
+    else:
+        rows = read_rows(file)
     return _sentence_data(file.stem, _pairs(rows, file.stem), {}, [])
+
+
+def is_headerless(cells: Sequence[str]) -> bool:
+    """Whether a first line is a row of PAWS: four cells, the last of them a label."""
+    return len(cells) == 4 and cells[-1] in LABELS
 
 
 def _split_files(source: Path) -> dict[str, Path]:

@@ -11,6 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
+
 from concord.errors import DataError, did_you_mean
 
 SUFFIXES = (".jsonl", ".csv", ".tsv", ".txt", ".parquet")
@@ -124,6 +127,20 @@ def read_headerless(
         named = dict(zip(columns, filled, strict=True))
         rows.append(Row(f"{path}, line {number}", named))
     return _not_empty(rows, path)
+
+
+def column_names(path: Path) -> list[str]:
+    """Names of a file's columns: its header, the keys of its first row, its schema.
+
+    Of a table without a header these are the cells of its first row.
+
+    Raises:
+        DataError: The file is missing, empty, of another kind, or faulty.
+    """
+    if _known_suffix(path) in (".jsonl", ".parquet"):
+        return list(read_rows(path)[0].cells)
+    _, names = next(_cells(path), (1, []))
+    return names
 
 
 def unused_columns(rows: Iterable[Row], used: Iterable[str]) -> list[str]:
@@ -259,9 +276,6 @@ def _not_empty(rows: list[Row], path: Path) -> list[Row]:
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
-    import pyarrow
-    import pyarrow.parquet
-
     if not path.is_file():
         raise DataError(
             f"{path}: no such file. Check the path, or get the data set again."
