@@ -9,6 +9,7 @@ from scipy import stats
 from concord.metrics.bootstrap import cluster_units
 from concord.metrics.significance import (
     MOST_GROUPS,
+    adjust_p,
     benjamini_hochberg,
     holm,
     is_equivalent,
@@ -124,6 +125,15 @@ def test_a_missing_p_value_is_no_test(adjust):
     found = adjust(p_values)
     np.testing.assert_allclose(found[[0, 2]], adjust(p_values[[0, 2]]))
     assert np.isnan(found[1])
+
+
+def test_p_values_are_adjusted_by_the_method_asked():
+    # Holm: .01 * 3, .02 * 2, .04 * 1, none below the one before;
+    # Benjamini-Hochberg: .01 * 3 / 1, .02 * 3 / 2, .04 * 3 / 3, none above the next
+    p_values = np.array([0.04, 0.01, 0.02])
+    np.testing.assert_allclose(adjust_p(p_values, "holm"), [0.04, 0.03, 0.04])
+    found = adjust_p(p_values, "benjamini_hochberg")
+    np.testing.assert_allclose(found, [0.04, 0.03, 0.03])
 
 
 def test_equivalence_needs_the_whole_interval_inside():

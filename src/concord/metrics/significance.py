@@ -19,6 +19,8 @@ from concord.metrics.bootstrap import (
     stratum_sums,
 )
 
+Adjustment = Literal["holm", "benjamini_hochberg"]
+"""How p-values of several tests are adjusted for their number."""
 EXACT_UP_TO = 12
 """With this many clusters or fewer all sign patterns are counted instead of drawn."""
 MOST_GROUPS = 4096
@@ -162,6 +164,18 @@ def benjamini_hochberg(
         Benjamini & Hochberg (1995).
     """
     return _adjust(p_values, _hochberg_sorted)
+
+
+def adjust_p(
+    p_values: Float[np.ndarray, " test"], method: Adjustment
+) -> Float[np.ndarray, " test"]:
+    """p-values of a family of tests, adjusted as the study asks; NaN is no test.
+
+    `holm` bounds the chance of any false finding, `benjamini_hochberg` the expected
+    share of false findings.
+    """
+    adjust = {"holm": holm, "benjamini_hochberg": benjamini_hochberg}[method]
+    return adjust(p_values)
 
 
 def is_equivalent(low: float, high: float, margin: float) -> bool:

@@ -22,7 +22,7 @@ from concord.metrics.bootstrap import (
 )
 from concord.metrics.intervals import bca_interval, percentile_interval
 from concord.metrics.rates import mean_present
-from concord.metrics.significance import paired_contributions
+from concord.metrics.significance import Adjustment, paired_contributions
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Settings:
     seed: int
     margin: float | None = None
     interval: Literal["percentile", "bca"] = "percentile"
+    adjustment: Adjustment = "holm"
 
 
 @dataclass(frozen=True, eq=False)
