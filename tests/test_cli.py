@@ -13,6 +13,7 @@ from rich.console import Console
 from concord import cli
 from concord.cli import main
 from concord.commands.settings import apply_model_args, layers_of
+from concord.study import MECHANISM
 
 
 def run(*arguments: object) -> int:
@@ -69,6 +70,18 @@ def test_compare_ends_with_a_table_and_the_path_of_the_report(
     assert (output / "report.html").is_file()
     study = yaml.safe_load((output / "study.yaml").read_text(encoding="utf-8"))
     assert study["limit"] == 6
+
+
+@pytest.mark.parametrize("analysis", MECHANISM)
+def test_a_mechanism_alone_has_no_headline_and_says_so(
+    analysis: str, study_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    output = tmp_path / "run"
+    small = ("--set", "enrichment.top_k=5", "--set", "relations.pairs=5")
+    only = ("--analysis", analysis, "--limit", 6)
+    assert run("compare", "--study", study_file, *only, *small, "-o", output) == 0
+    assert "no headline measure in this run" in capsys.readouterr().out
+    assert (output / "report.html").is_file()
 
 
 def test_the_plan_is_shown_before_any_model_is_loaded(

@@ -25,6 +25,8 @@ def console_table(summary: Mapping[str, Any]) -> Group:
     """
     findings = Findings(summary)
     measures = findings.headlines()
+    if not measures:
+        return Group(Text("no headline measure in this run; the report has the others"))
     cells = [
         [_cells(findings, one["key"], model) for model in findings.tuned]
         for one in measures
