@@ -50,6 +50,23 @@ def test_a_smaller_draw_is_part_of_a_larger(first, second, seed):
     assert len(drawn.facts) == min(small, 30)
 
 
+def test_a_draw_does_not_change_what_is_known_of_a_subject():
+    first, second = (
+        merge_subjects(name, [Pair("Ada", town), Pair("Ben", town)], "drop")[0]
+        for name, town in (("R0", "Avon"), ("R1", "Brill"))
+    )
+    relations = tuple(
+        Relation(facts[0].relation, (), tuple(facts), ("Avon", "Brill"))
+        for facts in (first, second)
+    )
+    whole = FactData(relations, {})
+    known = {"Ada": ("Avon", "Brill"), "Ben": ("Avon", "Brill")}
+    assert whole.objects_by_subject() == known
+    drawn = draw_facts(draw_facts(whole, 3), 1)
+    assert len(drawn.facts) == 1
+    assert drawn.objects_by_subject() == known
+
+
 def test_relations_give_equal_shares_as_long_as_they_have_facts():
     # 12 facts: 1 from the relation that has one; the other 11 are 5 and 6
     drawn = draw_facts(data(9, 1, 20), 12, seed=0)

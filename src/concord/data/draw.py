@@ -41,8 +41,8 @@ def draw_facts(data: FactData, limit: int, seed: int = 0) -> FactData:
     """``limit`` facts, spread evenly over the relations.
 
     The headline is a mean over relations, so each relation gives the same number of
-    facts as long as it has them; relations with none left are dropped. Candidates and
-    templates stay as they are.
+    facts as long as it has them; relations with none left are dropped. Candidates,
+    templates and what is known of a subject stay as they are.
 
     Args:
         data: Left unchanged.
@@ -65,7 +65,12 @@ def draw_facts(data: FactData, limit: int, seed: int = 0) -> FactData:
         f"{counts['facts']:,} of {found:,} facts drawn with seed {seed}, evenly over "
         f"{len(relations)} of {len(data.relations)} relations."
     )
-    return FactData(relations, {**data.counts, **counts}, (*data.notes, note))
+    return FactData(
+        relations,
+        {**data.counts, **counts},
+        (*data.notes, note),
+        undrawn=data.undrawn or data.relations,
+    )
 
 
 def draw_sentences(data: SentenceData, limit: int, seed: int = 0) -> SentenceData:

@@ -78,11 +78,26 @@ class FactData:
     """Counts by name: relations, templates, facts, prompts, agreement_pairs, ..."""
     notes: tuple[str, ...] = ()
     """What was left out and why, one sentence each, for the run and the report."""
+    undrawn: tuple[Relation, ...] = ()
+    """The relations before a draw, where there was one."""
 
     @property
     def facts(self) -> tuple[Fact, ...]:
         """All facts, in the order of the relations."""
         return tuple(fact for relation in self.relations for fact in relation.facts)
+
+    def objects_by_subject(self) -> dict[str, tuple[str, ...]]:
+        """Distinct objects of all of each subject's facts, drawn or not.
+
+        A draw says which facts are asked; it does not change what is known of a
+        subject.
+        """
+        found: dict[str, dict[str, None]] = {}
+        for relation in self.undrawn or self.relations:
+            for fact in relation.facts:
+                own = found.setdefault(fact.subject, {})
+                own.update(dict.fromkeys(fact.objects))
+        return {subject: tuple(own) for subject, own in found.items()}
 
 
 @dataclass(frozen=True)
