@@ -8,6 +8,7 @@ Source: Fierro et al. (2024), section 4: search snippets; Geva et al. (2023): BM
 """
 
 import html
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +23,11 @@ from concord.results import fingerprint
 
 PASSAGES_PER_SUBJECT = 100
 """Best passages that name the subject (Geva et al. 2023)."""
-_FETCHED = 1000
+_BLOCK = re.compile(
+    r"</?(?:blockquote|br|d[dlt]|div|h[1-6r]|li|[ou]l|p|pre|table|t[dhr])\b[^<>]*>",
+    re.I,
+)
+"""Tags that end a line: the words on both sides are two."""
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 _SUBJECT = ("subject", "sub_label")
 _TEXTS = ("texts", "text", "sentences")
@@ -66,39 +71,74 @@ def read_attribute_texts(path: Path) -> AttributeTexts:
 def find_attribute_texts(path: Path, subjects: Iterable[str]) -> AttributeTexts:
     """The best passages of a local corpus for each subject, by BM25.
 
-    The query is the subject, and a passage counts only if it holds the subject's name.
+    The query is the subject, and a passage counts only if it holds the subject's name
+    as whole words, case aside. A name without a letter or digit finds nothing.
 
     Args:
         path: Passages, one per row of a file with a column ``text``.
         subjects: Names to look for.
 
     Raises:
-        DataError: The corpus is missing, faulty or empty.
+        DataError: The corpus is missing, faulty or without a word.
 
     Source:
         Geva et al. (2023), appendix: the subject as query, the first 100 passages.
     """
     rows = read_rows(path)
     passages = list(dict.fromkeys(_plain(row.text("text")) for row in rows))
-    names = list(dict.fromkeys(subjects))
-    retriever = bm25s.BM25()
-    retriever.index(_tokens(passages), show_progress=False)
-    folded = [passage.casefold() for passage in passages]
-    fetched = min(_FETCHED, len(passages))
+    asked = list(dict.fromkeys(subjects))
+    queries = {
+        name: words for name, words in zip(asked, _tokens(asked), strict=True) if words
+    }
+    words = _tokens(passages)
+    if not any(words):
+        raise DataError(
+            f"{path}: found no word in its {len(passages):,} passages; needed passages "
+            "that name the subjects; correct the column text, or name another file in "
+            "enrichment.passages"
+        )
+    index = _index_of(words)
+    holders = _passages_by_word(words, queries.values())
     found: dict[str, dict[str, None]] = {}
-    queries = [query if query else [""] for query in _tokens(names)]
-    ranked, scores = retriever.retrieve(queries, k=fetched, show_progress=False)
-    for name, places, own in zip(names, ranked, scores, strict=True):
-        hits = [
-            int(place)
-            for place, score in zip(places, own, strict=True)
-            if score > 0 and name.casefold() in folded[int(place)]
-        ]
-        chosen = hits[:PASSAGES_PER_SUBJECT]
-        if chosen:
+    for name, query in queries.items():
+        places = _naming(name, passages, set.intersection(*(holders[w] for w in query)))
+        if places:
+            scores = index.get_scores(query)
+            best = sorted(places, key=lambda place: (-scores[place], place))
+            chosen = best[:PASSAGES_PER_SUBJECT]
             found[name] = dict.fromkeys(passages[place] for place in chosen)
-    counts = Counter(passages=len(passages), subjects_asked=len(names))
+    counts = Counter(
+        passages=len(passages),
+        subjects_asked=len(asked),
+        subjects_without_a_word=len(asked) - len(queries),
+    )
     return _counted(found, counts, f"passages of {path.name} found by BM25")
+
+
+def _index_of(words: list[list[str]]) -> bm25s.BM25:
+    # Imported, it lets its logger speak of everything.
+    logging.getLogger("bm25s").setLevel(logging.WARNING)
+    index = bm25s.BM25()
+    index.index(words, show_progress=False)
+    return index
+
+
+def _passages_by_word(
+    words: Sequence[Sequence[str]], queries: Iterable[Sequence[str]]
+) -> dict[str, set[int]]:
+    """The places of the passages that hold each word of a query."""
+    found: dict[str, set[int]] = {word: set() for query in queries for word in query}
+    for place, own in enumerate(words):
+        for word in found.keys() & set(own):
+            found[word].add(place)
+    return found
+
+
+def _naming(name: str, passages: Sequence[str], places: Iterable[int]) -> list[int]:
+    """The places whose passage holds the name as whole words, case aside."""
+    spelled = r"\s+".join(map(re.escape, name.casefold().split()))
+    whole = re.compile(rf"(?<!\w){spelled}(?!\w)")
+    return [place for place in places if whole.search(passages[place].casefold())]
 
 
 def _only_file(path: Path) -> Path:
@@ -127,7 +167,7 @@ def _texts_of(row: Row) -> Sequence[str]:
 
 def _plain(text: str) -> str:
     """A snippet without tags and entities of HTML."""
-    return html.unescape(_TAG.sub("", text)).strip()
+    return html.unescape(_TAG.sub("", _BLOCK.sub(" ", text))).strip()
 
 
 def _tokens(texts: Iterable[str]) -> list[list[str]]:

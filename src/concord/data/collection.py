@@ -24,7 +24,7 @@ from concord.data.records import FactData, ParaphraseSet, SentenceData
 from concord.data.seen import SeenFacts, read_seen
 from concord.data.tapaco import read_tapaco
 from concord.data.training_sets import TrainingSet, read_training_sets
-from concord.errors import DataError
+from concord.errors import DataError, StudyError
 from concord.results import fingerprint
 from concord.study import MECHANISM, Study
 
@@ -83,6 +83,8 @@ class Collection:
         found |= {f"answers {data.name}": data.fingerprint for data in self.answers}
         if self.facts is not None:
             found["facts"] = fingerprint(repr(self.facts.relations))
+            if self.facts.undrawn:
+                found["objects"] = fingerprint(self.facts.objects_by_subject())
         if self.attributes is not None:
             found["attributes"] = self.attributes.fingerprint
         found |= {f"task {one.name}": one.fingerprint for one in self.training_sets}
@@ -127,6 +129,11 @@ def _read_attributes(study: Study, facts: FactData | None) -> AttributeTexts | N
     config = study.enrichment
     if "enrichment" not in study.analyses or facts is None:
         return None
+    if config.passages is not None and config.texts not in ("auto", None):
+        raise StudyError(
+            f"enrichment: found texts {config.texts} and passages {config.passages}; "
+            "needed one source of attributes; remove one of the two"
+        )
     if config.passages is not None:
         subjects = (fact.subject for fact in facts.facts)
         return find_attribute_texts(config.passages, subjects)
