@@ -91,12 +91,43 @@ def test_a_label_that_is_not_in_the_training_set_is_refused(folder: Path):
 
 def test_a_class_without_a_training_row_is_refused(folder: Path):
     change(folder / "train.tsv", "\t1\n", "\t0\n", 99)
-    with pytest.raises(DataError, match=r"train\.tsv, lines 2 to 25: 0 found, but two"):
+    with pytest.raises(DataError, match=r"train\.tsv, all 24 rows: 0 found, but two"):
         read(folder)
     (folder / "task.yaml").write_text("labels: [0, 1]\n", "utf-8")
-    message = r"train\.tsv, lines 2 to 25: no row of class '1' found"
+    message = r"train\.tsv, all 24 rows: no row of class '1' found"
     with pytest.raises(DataError, match=message):
         read(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("label_words: [a, b, c]\n", r"3 label_words found, but 2 are needed.*0, 1"),
+        ("symmetric: 7\n", "symmetric is '7'.*Known: 0, 1, all"),
+    ],
+)
+def test_what_speaks_of_classes_must_fit_those_of_the_training_file(
+    folder: Path, text: str, message: str
+):
+    (folder / "task.yaml").write_text(text, "utf-8")
+    with pytest.raises(DataError, match=rf"task\.yaml: {message}"):
+        read(folder)
+
+
+def test_a_quote_that_is_not_closed_is_refused_and_merges_no_rows(folder: Path):
+    header = "sentence1\tsentence2\tlabel\n"
+    (folder / "train.tsv").write_text(
+        f'{header}a\tb\t0\n"He said\tyes\t1\nc\td\t1\n', "utf-8"
+    )
+    with pytest.raises(DataError, match=r"train\.tsv, line 3: not CSV"):
+        read(folder)
+
+
+def test_a_blank_line_is_passed_over(folder: Path):
+    before = len(read(folder).splits["train"])
+    path = folder / "train.tsv"
+    path.write_text(path.read_text("utf-8") + "\n", "utf-8")
+    assert len(read(folder).splits["train"]) == before
 
 
 @pytest.mark.parametrize(
@@ -135,9 +166,11 @@ def test_an_empty_scored_split_is_refused(folder: Path):
         ("text: '{second}'\n", "it needs {first} and {second}"),
         ("labels: [a, a]\n", "each class once"),
         ("labels: [a, b]\nsymmetric: c\n", "symmetric is 'c'"),
-        ("labels: [0, 1]\nlabel_words: [a, b, c]\n", "3 label_words found"),
         ("label_words: [no, yes]\n", "label_words: YAML reads yes, no"),
         ("columns: [a, b, c]\n", "columns: .*at most 2"),
+        ("scored: train\n", "scored: .*'validation' or 'test'"),
+        ("text: '{first} {second} {foo}'\n", "the slot {foo}; Known: first"),
+        ("columns: one\n", "columns: a list is needed"),
         ("- a\n", "found list; needed keys"),
         ("a: [\n", "not YAML"),
     ],
@@ -146,7 +179,7 @@ def test_a_layout_that_cannot_be_used_is_refused(
     tmp_path: Path, text: str, message: str
 ):
     (tmp_path / "task.yaml").write_text(text, "utf-8")
-    with pytest.raises(DataError, match=rf"task\.yaml: .*{message}"):
+    with pytest.raises(DataError, match=rf"task\.yaml(, line 1)?: .*{message}"):
         layout_of(tmp_path)
 
 

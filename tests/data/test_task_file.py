@@ -97,7 +97,9 @@ def test_boolean_answers_as_text(shared: Path, tmp_path: Path):
         ({"options": ["yes"]}, "1 options found, but 2 to 10"),
         ({"options": ["yes", "maybe"]}, "line 2: the answer 'no' is none of the 2"),
         ({"data": "other.jsonl"}, r"other\.jsonl: no such file"),
-        ({"instructions": []}, "instructions: .*at least 1"),
+        ({"instructions": []}, r"yaml, line \d: instructions: 0 found.*least 1"),
+        ({"instructions": "Answer."}, "instructions: a list is needed"),
+        ({"options": [True, False]}, "options: YAML reads yes, no"),
     ],
 )
 def test_faults_are_explained(tmp_path: Path, changes: dict[str, Any], message: str):
@@ -112,8 +114,18 @@ def test_faults_are_explained(tmp_path: Path, changes: dict[str, Any], message: 
         "{{ question.__init__.__globals__ }} {{ options }}",
         "{% for i in range(999999999) %}{% endfor %}{{ options }}",
         "{% include '/etc/passwd' %}{{ options }}",
+        "{{ '%(x)s' % {} }} {{ options }}",
+        "{{ '{} {}'.format(question) }} {{ options }}",
+        "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }} {{ options }}",
+        "{{ lipsum() }} {{ options }}",
     ],
 )
 def test_a_prompt_cannot_reach_beyond_its_row(tmp_path: Path, attack: str):
     with pytest.raises(DataError, match="cannot be filled"):
         read_task(write(tmp_path, prompt=attack))
+
+
+def test_a_prompt_cannot_draw_lots(tmp_path: Path):
+    task = write(tmp_path, prompt="{{ [1, 2] | random }} {{ options }}")
+    with pytest.raises(DataError, match="No filter named 'random'"):
+        read_task(task)

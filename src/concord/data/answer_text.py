@@ -5,8 +5,8 @@ import unicodedata
 from collections.abc import Sequence
 
 _ARTICLES = re.compile(r"^(?:a|an|the)\s+(?=\S)")
-# A sign between two digits is part of a number: 3.5, 1,000, 10:30.
-_SIGNS = re.compile(r"(?<!\d)[^\w\s]+|[^\w\s]+(?!\d)")
+_ENDS = "+#"
+"""Signs that end a name: C++, C#, A+."""
 
 
 def answer_in(text: str, stop: Sequence[str], pattern: str | None = None) -> str | None:
@@ -44,9 +44,40 @@ def has_stopped(text: str, stop: Sequence[str]) -> bool:
 def normalised(text: str) -> str:
     """The form in which answers are compared; empty: no answer.
 
-    Compatible characters made one, small letters, no punctuation but inside numbers,
-    one blank between words, no article in front.
+    Compatible characters made one, small letters, one blank between words, no article
+    in front. Punctuation goes but where it belongs to a number (3.5, 10:30, -5) or a
+    name (C++, A-). Symbols go too, unless there is nothing else (+, >).
     """
-    small = unicodedata.normalize("NFKC", text).casefold()
-    bare = " ".join(_SIGNS.sub(" ", small).split())
-    return _ARTICLES.sub("", bare)
+    small = unicodedata.normalize("NFKC", text).casefold().replace("\u2212", "-")
+    small = "".join(sign for sign in small if unicodedata.category(sign) != "Cf")
+    kept = (sign if _is_part(small, i) else " " for i, sign in enumerate(small))
+    words = "".join(kept).split()
+    return _ARTICLES.sub("", " ".join(words)) if words else _symbols(small)
+
+
+def _is_part(text: str, place: int) -> bool:
+    """A letter with its marks, a digit, or a sign that belongs to them."""
+    sign, before = text[place], text[max(place - 1, 0) : place]
+    after = text[place + 1 : place + 2]
+    if unicodedata.category(sign)[0] in "LMN":
+        return True
+    if sign.isspace() or not (before + after).strip():
+        return False
+    if before.isdigit() and after.isdigit():
+        return True
+    if sign == "-" and after.isdigit():
+        return not before.isalnum()
+    if sign == "-":
+        word = text[:place].split()
+        return (
+            bool(word) and len(word[-1]) == 1 and before.isalpha() and not after.strip()
+        )
+    if sign in _ENDS:
+        return text[:place].rstrip(_ENDS)[-1:].isalnum() and not after.isalnum()
+    return sign == "_" and before.isalnum() and after.isalnum()
+
+
+def _symbols(text: str) -> str:
+    """The symbols of a text without letters and digits; of dashes a single one."""
+    found = [sign for sign in text if unicodedata.category(sign)[0] == "S"]
+    return "".join(found) or ("-" if text.strip() == "-" else "")

@@ -9,20 +9,19 @@ is used for the first question too: some of BECEL's rows are edited and match no
 train or validation.
 """
 
-import csv
-import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from concord.data.rows import Row, read_rows, read_text
+from concord.data.rows import Row, quoted_cells, read_rows
 from concord.errors import DataError, did_you_mean
 
 Kind = Literal["semantic", "negational", "symmetric", "symmetric_held_out"]
 Split = Literal["train", "validation", "test"]
 SUFFIXES = (".tsv", ".csv", ".jsonl")
+LAYOUT_FILE = "task.yaml"
 ALL_LABELS = "all"
 PAIR_TEXT = (
     "Sentence 1: {first}\nSentence 2: {second}\nDo the two sentences mean the same?"
@@ -32,7 +31,9 @@ _ENDINGS: Mapping[Kind, tuple[str, ...]] = {
     "negational": ("neg", "negation"),
     "symmetric": (),
 }
-_SLOT = re.compile(r"\{(first|second|word)\}")
+SLOTS = ("first", "second", "word")
+"""What ``{...}`` in a task's text may name."""
+_SLOT = re.compile(rf"\{{({'|'.join(SLOTS)})\}}")
 
 
 @dataclass(frozen=True)
@@ -176,11 +177,30 @@ def _completed(folder: Path, layout: Layout) -> Layout:
     if layout.scored is None:
         has_test = file_of(folder, "test").is_file()
         layout = replace(layout, scored="test" if has_test else "validation")
-    if layout.labels:
-        return layout
-    path = file_of(folder, "train")
-    found = {row.identifier(layout.label).strip() for row in _rows(path, layout)}
-    return replace(layout, labels=tuple(sorted(found, key=_by_number)))
+    if not layout.labels:
+        path = file_of(folder, "train")
+        found = {row.identifier(layout.label).strip() for row in _rows(path, layout)}
+        layout = replace(layout, labels=tuple(sorted(found, key=_by_number)))
+    _check_labels(folder, layout)
+    return layout
+
+
+def _check_labels(folder: Path, layout: Layout) -> None:
+    """What speaks of the classes speaks of those that there are."""
+    classes = ", ".join(layout.labels)
+    words = len(layout.label_words)
+    if words and words != len(layout.labels):
+        raise DataError(
+            f"{folder / LAYOUT_FILE}: {words} label_words found, but "
+            f"{len(layout.labels)} are needed, one for each of {classes}. Name a word "
+            "for each class."
+        )
+    if layout.symmetric not in (ALL_LABELS, *layout.labels):
+        known = did_you_mean(layout.symmetric, (ALL_LABELS, *layout.labels))
+        raise DataError(
+            f"{folder / LAYOUT_FILE}: symmetric is {layout.symmetric!r}; needed one of "
+            f"the classes, or {ALL_LABELS}; {known}"
+        )
 
 
 def _by_number(label: str) -> tuple[int, str]:
@@ -189,7 +209,7 @@ def _by_number(label: str) -> tuple[int, str]:
 
 def _refuse_empty_class(path: Path, layout: Layout, train: Sequence[Example]) -> None:
     """There are two classes or more, and each has a training row."""
-    lines = f"{path}, lines 2 to {len(train) + 1}"
+    lines = f"{path}, all {len(train)} rows"
     if len(layout.labels) < 2:
         found = ", ".join(layout.labels) or "no class"
         raise DataError(
@@ -276,17 +296,17 @@ def _rows(path: Path, layout: Layout) -> Iterator[Row]:
 
 def _quoted_rows(path: Path, layout: Layout) -> Iterator[Row]:
     """Tab-separated with CSV quoting; of columns that repeat the first counts."""
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter="\t")
-    header = next(reader, [])
+    lines = quoted_cells(path, delimiter="\t")
+    _, header = next(lines, (1, []))
     missing = [name for name in (layout.label, *layout.columns) if name not in header]
     if missing:
         raise DataError(
             f"{path}, line 1: found columns {', '.join(header) or 'none'}; needed "
-            f"{', '.join(missing)}: {did_you_mean(missing[0], header)} Rename the "
-            "column, or get the file again."
+            f"{', '.join(missing)}{_near(missing[0], header)}. Rename the column, or "
+            "get the file again."
         )
-    for cells in reader:
-        place = f"{path}, line {reader.line_num}"
+    for line, cells in lines:
+        place = f"{path}, line {line}"
         if len(cells) != len(header):
             raise DataError(
                 f"{place}: {len(cells)} cells found, but {len(header)} are needed "
@@ -294,3 +314,7 @@ def _quoted_rows(path: Path, layout: Layout) -> Iterator[Row]:
             )
         named = zip(reversed(header), reversed(cells), strict=True)
         yield Row(place, dict(named))
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    return f": {did_you_mean(name, known)}" if known else ""

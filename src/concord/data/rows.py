@@ -143,6 +143,34 @@ def column_names(path: Path) -> list[str]:
     return names
 
 
+def quoted_cells(
+    path: Path, *, delimiter: str = ","
+) -> Iterator[tuple[int, list[str]]]:
+    """Cells of a table in which quote characters enclose cells, with their line.
+
+    A cell may go over several lines; blank lines are passed over.
+
+    Raises:
+        DataError: A quote is not closed, or something follows a closed one.
+    """
+    text = io.StringIO(read_text(path), newline="")
+    reader = csv.reader(text, delimiter=delimiter, strict=True)
+    line = 1
+    while True:
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            raise DataError(
+                f"{path}, line {line}: not CSV ({error}). Double the quotes inside "
+                "quoted cells, or save the table as JSON lines."
+            ) from None
+        if cells is None:
+            return
+        if cells:
+            yield line, cells
+        line = reader.line_num + 1
+
+
 def unused_columns(rows: Iterable[Row], used: Iterable[str]) -> list[str]:
     """Columns of the rows that nobody reads, sorted: worth a note to the user."""
     return sorted({name for row in rows for name in row.cells} - set(used))
@@ -206,27 +234,9 @@ def _json_rows(path: Path) -> Iterator[Row]:
         yield Row(place, cells)
 
 
-def _quoted_cells(path: Path) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
-    line = 1
-    while True:
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            raise DataError(
-                f"{path}, line {line}: not CSV ({error}). Double the quotes inside "
-                "quoted cells, or save the table as JSON lines."
-            ) from None
-        if cells is None:
-            return
-        if cells:
-            yield line, cells
-        line = reader.line_num + 1
-
-
 def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
     if path.suffix.lower() == ".csv":
-        yield from _quoted_cells(path)
+        yield from quoted_cells(path)
     else:
         for number, line in _lines(path):
             yield number, line.split("\t")

@@ -22,27 +22,29 @@
 With ``kind: free`` there are no options: the model writes its answer (`free_tasks`).
 
 The prompt is a Jinja template in a sandbox: it sees the columns of the row, the
-instruction and the options, and nothing else. Logic stays in data and code; the
+instruction and the options, and nothing else, neither Jinja's functions nor chance, so
+that every reading gives the same prompts. Logic stays in data and code; the
 template places text.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
 from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from concord.data.choices import ChoiceItem, Question, Wording
 from concord.data.questions import check_options, question_of, refuse_repeated_ids
-from concord.data.rows import Row, read_rows, read_text
-from concord.errors import DataError, did_you_mean
+from concord.data.rows import Row, read_rows
+from concord.data.yaml_file import Quoted, read_yaml_file
+from concord.errors import DataError
 
 SUFFIXES = (".yaml", ".yml")
 _PLACE = "concord-place-of-the-options"
+_SUCH_AS = "data, prompt, options, answer, instructions"
 
 
 class TaskFile(BaseModel):
@@ -53,7 +55,7 @@ class TaskFile(BaseModel):
     data: Annotated[str, Field(min_length=1)]
     """Path of the rows, from the task file's folder."""
     prompt: Annotated[str, Field(min_length=1)]
-    options: tuple[str, ...] | str = "options"
+    options: Quoted | str = "options"
     """The options of every row, or the column that holds them."""
     answer: str = "answer"
     instructions: Annotated[tuple[str, ...], Field(min_length=1)] = ("",)
@@ -75,6 +77,19 @@ class TaskFile(BaseModel):
 
 _OF_ONE_KIND = {"choice": ("options",), "free": ("max_tokens", "stop", "pattern")}
 """Keys that only tasks of one kind have."""
+
+
+_OF_A_TEMPLATE = (
+    TemplateError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What a user's template can raise while it is filled."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +159,7 @@ def parse_task(path: Path, *, kind: Literal["choice", "free"]) -> TaskFile:
     Raises:
         DataError: It is no task, of the other kind, or has keys that this kind lacks.
     """
-    task = _parse(path)
+    task = read_yaml_file(path, TaskFile, such_as=_SUCH_AS)
     if task.kind != kind:
         home = {"choice": "choices.datasets", "free": "answers.tasks"}[task.kind]
         raise DataError(
@@ -161,29 +176,6 @@ def parse_task(path: Path, *, kind: Literal["choice", "free"]) -> TaskFile:
     return task
 
 
-def _parse(path: Path) -> TaskFile:
-    try:
-        content: Any = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        raise DataError(f"{path}: not YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise DataError(
-            f"{path}: found {type(content).__name__}; needed keys and values: data, "
-            "prompt, options, answer, instructions"
-        )
-    try:
-        return TaskFile.model_validate(content)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        key = str(fault["loc"][0])
-        if fault["type"] == "extra_forbidden":
-            known = did_you_mean(key, TaskFile.model_fields)
-            raise DataError(f"{path}: unknown key {key!r}; {known}") from None
-        raise DataError(
-            f"{path}: {key}: {fault['msg'].lower()}; correct the key"
-        ) from None
-
-
 def template_of(task: TaskFile, path: Path) -> Template:
     """The prompt, compiled in the sandbox.
 
@@ -193,6 +185,8 @@ def template_of(task: TaskFile, path: Path) -> Template:
     environment = ImmutableSandboxedEnvironment(
         undefined=StrictUndefined, keep_trailing_newline=False
     )
+    environment.globals.clear()
+    del environment.filters["random"]
     try:
         return environment.from_string(task.prompt)
     except TemplateError as error:
@@ -228,10 +222,11 @@ def rendered(template: Template, row: Row, path: Path, **added: str) -> str:
     cells = {**row.cells, **added}
     try:
         return template.render(cells).strip()
-    except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
+    except _OF_A_TEMPLATE as error:
         known = ", ".join(sorted(map(str, cells)))
+        said = str(error) or type(error).__name__
         raise DataError(
-            f"{row.place}: the prompt of {path} cannot be filled ({error}); known "
+            f"{row.place}: the prompt of {path} cannot be filled ({said}); known "
             f"here: {known}. Correct the prompt, or the row."
         ) from None
 

@@ -14,26 +14,17 @@ Every key may be left out; without the file the columns are sentence1, sentence2
 label. In the folder of one of BECEL's own tasks the file changes that task's layout.
 """
 
-from collections.abc import Mapping
+import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from concord.data.classification import ALL_LABELS, Layout, Split
-from concord.data.rows import read_text
+from concord.data.classification import ALL_LABELS, LAYOUT_FILE, SLOTS, Layout
+from concord.data.yaml_file import Quoted, read_yaml_file
 from concord.errors import DataError, did_you_mean
 
-FILE = "task.yaml"
 OWN_LAYOUT = Layout(("sentence1", "sentence2"))
 
 
@@ -44,26 +35,17 @@ class LayoutFile(BaseModel):
 
     columns: Annotated[tuple[str, ...], Field(min_length=1, max_length=2)] | None = None
     label: str | None = None
-    labels: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
+    labels: Annotated[Quoted, Field(min_length=2)] | None = None
     symmetric: str | None = None
-    scored: Split | None = None
+    scored: Literal["validation", "test"] | None = None
     text: str | None = None
-    label_words: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
+    label_words: Annotated[Quoted, Field(min_length=2)] | None = None
     word: str | None = None
-
-    @field_validator("labels", "label_words", mode="before")
-    @classmethod
-    def _are_no_truths(cls, value: Any) -> Any:
-        if isinstance(value, list) and any(isinstance(one, bool) for one in value):
-            raise ValueError(
-                'YAML reads yes, no, on and off as truths; put them in quotes: "yes"'
-            )
-        return value
 
     @model_validator(mode="after")
     def _fits_together(self) -> "LayoutFile":
-        if self.text is not None and "{second}" not in self.text:
-            raise ValueError("text needs {second}, the last text of a row")
+        if self.text is not None:
+            _check_slots(self.text)
         if self.labels and len(set(self.labels)) < len(self.labels):
             raise ValueError("labels: each class once")
         if (
@@ -82,11 +64,11 @@ def layout_of(folder: Path, known: Layout | None = None) -> Layout:
     Raises:
         DataError: The file cannot be used; its key is named.
     """
-    layout, path = known or OWN_LAYOUT, folder / FILE
+    layout, path = known or OWN_LAYOUT, folder / LAYOUT_FILE
     if not path.is_file():
         return layout
-    found = _parse(path)
-    given = {name: value for name, value in found.items() if value is not None}
+    found = read_yaml_file(path, LayoutFile, such_as="columns, labels, text")
+    given = found.model_dump(exclude_none=True)
     layout = replace(layout, **given)
     if len(layout.columns) == 1 and "text" not in given:
         layout = replace(layout, text="{second}")
@@ -95,39 +77,14 @@ def layout_of(folder: Path, known: Layout | None = None) -> Layout:
             f"{path}: text is {layout.text!r}, but with two columns it needs {{first}} "
             "and {second}. Write both."
         )
-    if layout.label_words and layout.labels:
-        _refuse_count(path, layout)
     return layout
 
 
-def _refuse_count(path: Path, layout: Layout) -> None:
-    if len(layout.label_words) != len(layout.labels):
-        raise DataError(
-            f"{path}: {len(layout.label_words)} label_words found, but "
-            f"{len(layout.labels)} are needed, one for each of "
-            f"{', '.join(layout.labels)}. Name a word for each class."
-        )
-
-
-def _parse(path: Path) -> Mapping[str, Any]:
-    try:
-        content: Any = yaml.safe_load(read_text(path)) or {}
-    except yaml.YAMLError as error:
-        raise DataError(f"{path}: not YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise DataError(
-            f"{path}: found {type(content).__name__}; needed keys and values such as "
-            "columns, labels, text"
-        )
-    try:
-        return LayoutFile.model_validate(content).model_dump()
-    except ValidationError as error:
-        fault = error.errors()[0]
-        key = str(fault["loc"][0]) if fault["loc"] else ""
-        if fault["type"] == "extra_forbidden":
-            known = did_you_mean(key, LayoutFile.model_fields)
-            raise DataError(f"{path}: unknown key {key!r}; {known}") from None
-        what = fault["msg"].removeprefix("Value error, ")
-        raise DataError(
-            f"{path}: {f'{key}: ' if key else ''}{what}; correct the key"
-        ) from None
+def _check_slots(text: str) -> None:
+    if "{second}" not in text:
+        raise ValueError("text needs {second}, the last text of a row")
+    for name in re.findall(r"\{(\w*)\}", text):
+        if name not in SLOTS:
+            raise ValueError(
+                f"text has the slot {{{name}}}; {did_you_mean(name, SLOTS)}"
+            )
