@@ -102,7 +102,7 @@ class Replicates:
     within: Float[np.ndarray, "replicate column"]
     """Subjects drawn within each relation."""
     across: Float[np.ndarray, "replicate column"]
-    """Relations drawn too; NaN with a single stratum."""
+    """Relations drawn, with what was measured on each; NaN with a single stratum."""
 
 
 def bootstrap(
@@ -120,6 +120,8 @@ def bootstrap(
     A stratum whose denominator is 0, in the data or in a replicate, is left out there.
     Of n clusters n - 1 are drawn: the replicates' variance is then that of the closed
     form, s^2 / n, where n draws give (n - 1) / n of it: too little in small strata.
+    So too of strata. A stratum's value holds the noise of the subjects it was measured
+    on: to draw them anew within each drawn stratum would count that noise again.
 
     Args:
         numerator: Sums per cluster, as from `Clusters.sums`.
@@ -132,40 +134,42 @@ def bootstrap(
         seed: The same seed gives the same resamples, whatever the columns.
 
     Source:
-        Davison & Hinkley (1997), sections 3.2 and 3.8; McCarthy & Snowden (1985) for
-        the number of draws.
+        Davison & Hinkley (1997), section 3.2, and 3.8 for the two stages; McCarthy &
+        Snowden (1985) for the number of draws.
     """
     if denominator_of is None:
         denominator, denominator_of = _distinct_columns(denominator)
     counts = clusters.weights(weighting)
-    tally = _Tally(replicates, numerator.shape[1], len(counts))
+    within = _Tally(replicates, numerator.shape[1])
+    values = np.full((len(counts), numerator.shape[1]), np.nan)
     strata_seed, *seeds = np.random.SeedSequence(seed).spawn(len(counts) + 1)
-    rng = np.random.default_rng(strata_seed)
-    drawn = _drawn_counts(rng, len(counts), len(counts), replicates)
     bounds = [*clusters.first.tolist(), len(clusters)]
-    estimate = _Tally(1, numerator.shape[1], len(counts))
     for stratum, (first, last) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
         own, lower = numerator[first:last], denominator[first:last]
-        whole = (own.sum(axis=0)[None], lower.sum(axis=0)[None][:, denominator_of])
-        estimate.add(slice(0, 1), *whole, counts[stratum], np.ones(1))
+        bottom = lower.sum(axis=0)[denominator_of]
+        values[stratum] = own.sum(axis=0) / np.where(bottom != 0, bottom, np.nan)
         rng = np.random.default_rng(seeds[stratum])
         step = max(1, _BLOCK_CELLS // max(last - first, 1))
         for start in range(0, replicates, step):
             block = slice(start, min(start + step, replicates))
-            draws = max(last - first - 1, 1)
-            weights = _drawn_counts(rng, last - first, draws, block.stop - start)
+            weights = _drawn_counts(rng, last - first, block.stop - start)
             parts = (weights @ own, (weights @ lower)[:, denominator_of])
-            tally.add(block, *parts, counts[stratum], drawn[block, stratum])
-    return Replicates(estimate.within[0], tally.within, tally.across)
+            within.add(block, *parts, counts[stratum])
+    once = np.ones((1, len(counts)))
+    across = np.full((replicates, numerator.shape[1]), np.nan)
+    if len(counts) > 1:
+        rng = np.random.default_rng(strata_seed)
+        drawn = _drawn_counts(rng, len(counts), replicates)
+        across = _over_strata(drawn, values, counts)
+    return Replicates(_over_strata(once, values, counts)[0], within.mean, across)
 
 
 class _Tally:
     """Weighted sums over strata, filled stratum by stratum to keep memory small."""
 
-    def __init__(self, replicates: int, columns: int, strata: int) -> None:
-        self._total = np.zeros((2, replicates, columns))
-        self._weight = np.zeros((2, replicates, columns))
-        self._strata = strata
+    def __init__(self, replicates: int, columns: int) -> None:
+        self._total = np.zeros((replicates, columns))
+        self._weight = np.zeros((replicates, columns))
 
     def add(
         self,
@@ -173,34 +177,33 @@ class _Tally:
         numerator: Float[np.ndarray, "replicate column"],
         denominator: Float[np.ndarray, "replicate column"],
         count: float,
-        drawn: Float[np.ndarray, " replicate"],
     ) -> None:
         present = denominator != 0
-        weight: Float[np.ndarray, "replicate column"] | float = count
         if present.all():
-            value = count * (numerator / denominator)
-        else:
-            weight = count * present
-            value = weight * np.divide(
-                numerator, denominator, out=np.zeros_like(numerator), where=present
-            )
-        for kind, times in enumerate((1.0, drawn[:, None])):
-            self._total[kind, rows] += times * value
-            self._weight[kind, rows] += times * weight
+            self._total[rows] += count * (numerator / denominator)
+            self._weight[rows] += count
+            return
+        weight = count * present
+        self._weight[rows] += weight
+        self._total[rows] += weight * np.divide(
+            numerator, denominator, out=np.zeros_like(numerator), where=present
+        )
 
     @property
-    def within(self) -> Float[np.ndarray, "replicate column"]:
-        return self._mean(0)
+    def mean(self) -> Float[np.ndarray, "replicate column"]:
+        return self._total / np.where(self._weight > 0, self._weight, np.nan)
 
-    @property
-    def across(self) -> Float[np.ndarray, "replicate column"]:
-        if self._strata < 2:
-            return np.full(self._total.shape[1:], np.nan)
-        return self._mean(1)
 
-    def _mean(self, kind: int) -> Float[np.ndarray, "replicate column"]:
-        weight = self._weight[kind]
-        return self._total[kind] / np.where(weight > 0, weight, np.nan)
+def _over_strata(
+    times: Float[np.ndarray, "replicate stratum"],
+    values: Float[np.ndarray, "stratum column"],
+    counts: Float[np.ndarray, " stratum"],
+) -> Float[np.ndarray, "replicate column"]:
+    """Mean over strata as often as each was drawn; those without a value left out."""
+    present = ~np.isnan(values)
+    total = (times * counts) @ np.where(present, values, 0.0)
+    weight = (times * counts) @ present.astype(float)
+    return total / np.where(weight > 0, weight, np.nan)
 
 
 def influence(
@@ -252,10 +255,11 @@ def stratum_shares(
 
 
 def _drawn_counts(
-    rng: np.random.Generator, size: int, draws: int, replicates: int
+    rng: np.random.Generator, size: int, replicates: int
 ) -> Float[np.ndarray, "replicate item"]:
-    """How often each of ``size`` items is drawn in so many draws with replacement."""
-    drawn = rng.integers(size, size=(replicates, draws), dtype=np.int32)
+    """How often each of ``size`` items is drawn in one draw less, with replacement."""
+    shape = replicates, max(size - 1, 1)
+    drawn = rng.integers(size, size=shape, dtype=np.int32)
     drawn = drawn.astype(np.intp)
     drawn += np.arange(0, replicates * size, size)[:, None]
     counts = np.bincount(drawn.ravel(), minlength=replicates * size)
