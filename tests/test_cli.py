@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -7,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 from rich.console import Console
 
 from concord import cli
 from concord.cli import main
 from concord.commands.settings import apply_model_args, layers_of
-from concord.study import MECHANISM
+from concord.errors import StudyError
+from concord.study import MECHANISM, preset_names
 
 
 def run(*arguments: object) -> int:
@@ -139,6 +142,9 @@ def test_a_report_needs_no_torch(study_file: Path, tmp_path: Path):
         (["data", "get", "pararell"], "did you mean 'pararel'"),
         (["comparee"], "comparee"),
         (["compare", "--limmit", "3"], "--limmit"),
+        (["models", "inspekt", "x"], "No such command 'inspekt'; see --help"),
+        (["compare", "--preset", "demo"], "run concord demo"),
+        (["compare", "embedded:base", "x/y"], "data sets pararel, mrpc, tapaco;"),
     ],
 )
 def test_a_users_mistake_is_one_message_and_exit_2(
@@ -148,6 +154,56 @@ def test_a_users_mistake_is_one_message_and_exit_2(
     printed = capsys.readouterr().err
     assert words in printed
     assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize("group", [[], ["data"], ["models"], ["organism"], ["export"]])
+def test_commands_are_listed_in_sentences_that_fit(
+    group: list[str], capsys: pytest.CaptureFixture[str]
+):
+    assert run(*group, "--help") == 0
+    asked = capsys.readouterr().out
+    assert "Commands:" in asked and "..." not in asked.partition("Commands:")[2]
+    assert run(*group) == 2
+    unasked = capsys.readouterr()
+    assert (unasked.out.strip(), unasked.err) == (asked.strip(), "")
+
+
+def test_help_names_every_preset_and_analysis():
+    group: Any = typer.main.get_command(cli.app)
+    parameters = {
+        one.name: str(one.help)
+        for one in group.commands["compare"].params
+        if hasattr(one, "help")
+    }
+    assert all(name in parameters["preset"] for name in preset_names())
+    # The noise floor comes with the facts.
+    named = set(cli.KNOWN_ANALYSES) - {"noise"}
+    assert all(name in parameters["analysis"] for name in named)
+
+
+def test_data_of_their_own_may_be_asked_of_embedded_models(data_dir: Path):
+    models = {"base": "embedded:base", "tuned": ["embedded:wordings"]}
+    for settings in (
+        {"data_dir": data_dir},
+        {"analyses": ["facts"], "facts": {"source": "facts.csv"}},
+        {"analyses": ["choices"], "choices": {"datasets": ["questions.jsonl"]}},
+        {"analyses": ["finetuned"], "finetuned": {"tasks": [str(data_dir)]}},
+    ):
+        assert cli._resolve([models, settings]).base.label == "base"
+    with pytest.raises(StudyError, match="becel"):
+        cli._resolve([models, {"analyses": ["finetuned"]}])
+
+
+def test_each_step_is_told_once(
+    study_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    assert run("compare", "--study", study_file, "-o", tmp_path / "run") == 0
+    printed = capfd.readouterr()
+    lines = [*printed.out.splitlines(), *printed.err.splitlines()]
+    ended = [line for line in lines if re.search(r" in \d+\.\d s$", line)]
+    steps = [line.partition(": ")[0] + line.split(":")[1] for line in ended]
+    assert len(steps) == len(set(steps))
+    assert printed.err == ""
 
 
 def test_a_bug_shows_its_traceback(monkeypatch: pytest.MonkeyPatch):

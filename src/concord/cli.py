@@ -41,7 +41,12 @@ from concord.commands.options import (
     reporter,
 )
 from concord.commands.organism import organism_app
-from concord.commands.settings import apply_model_args, layers_of, names_in
+from concord.commands.settings import (
+    apply_model_args,
+    layers_of,
+    names_in,
+    refuse_public_data,
+)
 from concord.errors import ConcordError
 
 # Modules that import torch are imported inside commands: --help stays instant.
@@ -54,12 +59,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.add_typer(data_app, name="data")
-app.add_typer(organism_app, name="organism")
-app.add_typer(models_app, name="models")
-app.add_typer(export_app, name="export")
-app.command("import")(import_runs)
-
 INTERRUPTED = 130
 KNOWN_ANALYSES = (
     "facts",
@@ -129,13 +128,16 @@ def compare(
 @app.command()
 def demo(
     output: Output = None,
-    quick: Annotated[bool, typer.Option(help="Fewer facts: under a minute.")] = False,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Fewer models and facts: under a minute."),
+    ] = False,
     limit: Limit = None,
     executor: ExecutorName = None,
     workers: Workers = None,
     quiet: Quiet = False,
 ) -> None:
-    """See it work on the embedded family: no download, no GPU, no account."""
+    """See it work on small models that come with concord."""
     from concord import organism
 
     folder = output or Path("concord-demo")
@@ -154,6 +156,11 @@ def demo(
 
 for _command in (runs.report, runs.flips, runs.gate):
     app.command()(_command)
+app.command("import")(import_runs)
+app.add_typer(export_app, name="export")
+app.add_typer(data_app, name="data")
+app.add_typer(models_app, name="models")
+app.add_typer(organism_app, name="organism")
 
 
 @app.command()
@@ -205,7 +212,12 @@ def _run(arguments: list[str]) -> int:
         err.print(f"interrupted: {words if is_kept else 'give the same command again'}")
         return INTERRUPTED
     except typer.TyperException as error:
-        err.print(f"error: {error}; see --help", markup=False, soft_wrap=True)
+        fault = str(error).strip()
+        if fault.startswith("Usage:"):  # A group of commands without one of them.
+            out.print(fault, markup=False, highlight=False)
+        else:
+            words = f"error: {fault.rstrip('.')}; see --help"
+            err.print(words, markup=False, soft_wrap=True)
         return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -231,7 +243,9 @@ def _set_up_logging() -> None:
 def _resolve(layers: list[dict[str, Any]]) -> Any:
     from concord.study import resolve_study
 
-    return resolve_study(*layers, known_analyses=KNOWN_ANALYSES)
+    study = resolve_study(*layers, known_analyses=KNOWN_ANALYSES)
+    refuse_public_data(study)
+    return study
 
 
 def _run_study(layers: list[dict[str, Any]], *, quiet: bool) -> None:

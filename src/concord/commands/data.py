@@ -28,7 +28,7 @@ def data_list(data_dir: DataDir = None) -> None:
 
 @data_app.command("get")
 def data_get(
-    names: Annotated[list[str], typer.Argument(help="pararel, mrpc, tapaco, mmlu.")],
+    names: Annotated[list[str], typer.Argument(help="pararel, mrpc, tapaco or mmlu.")],
     data_dir: DataDir = None,
     quiet: Quiet = False,
 ) -> None:

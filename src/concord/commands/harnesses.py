@@ -8,7 +8,7 @@ import typer
 from concord.commands.options import DataDir, Limit, Seed, out
 from concord.errors import StudyError
 
-export_app = typer.Typer(help="Tasks for other tools.", no_args_is_help=True)
+export_app = typer.Typer(help="ParaRel as tasks for other tools.", no_args_is_help=True)
 
 
 def import_runs(
@@ -43,7 +43,10 @@ def import_runs(
     ] = None,
     seed: Seed = None,
 ) -> None:
-    """Make a run of logs you have: agreement, tests, flips, gate and report."""
+    """Make a run of logs of lm-eval, lighteval or inspect.
+
+    With agreement, tests and report; flips and gate work on it.
+    """
     if len(logs) < 2:
         raise StudyError(
             f"found one log, {logs[0]!r}; needed those of a base and of one or more "

@@ -33,7 +33,7 @@ def models_recover(
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Save base + difference as a model of its own, safetensors and tokenizer."""
+    """Save base + difference as a model of its own."""
     if dtype not in _DTYPES:
         raise StudyError(f"--dtype {dtype!r}: {did_you_mean(dtype, _DTYPES)}")
     from concord.models.recovery import recover

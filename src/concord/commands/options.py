@@ -22,18 +22,38 @@ Models = Annotated[
 StudyFile = Annotated[
     Path | None, typer.Option("--study", help="Study file (YAML); flags override it.")
 ]
-Preset = Annotated[str | None, typer.Option(help="Settings by name.")]
+Preset = Annotated[
+    str | None,
+    typer.Option(help="fierro2024, t5, falcon, demo or quick."),
+]
 Analyses = Annotated[
     str | None,
-    typer.Option("--analysis", "--analyses", help="Names, separated by commas."),
+    typer.Option(
+        "--analysis",
+        "--analyses",
+        help="Separated by commas: facts, representation, choices, answers, finetuned, "
+        "enrichment, relations, extraction, knockout.",
+    ),
 ]
 DataDir = Annotated[
-    Path | None, typer.Option(help="Folder of data sets, instead of the downloaded.")
+    Path | None,
+    typer.Option(help="Folder of data sets; else where concord data get puts them."),
 ]
-Limit = Annotated[int | None, typer.Option(help="At most this many facts or items.")]
-Seed = Annotated[int | None, typer.Option(help="The one seed of the study.")]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        help="At most this many facts or items, the same ones for all models."
+    ),
+]
+Seed = Annotated[int | None, typer.Option(help="Of all that is drawn; 0 unless given.")]
 Output = Annotated[
-    Path | None, typer.Option("--output", "--output-path", "-o", help="Run folder.")
+    Path | None,
+    typer.Option(
+        "--output",
+        "--output-path",
+        "-o",
+        help="Run folder; the same one continues a run.",
+    ),
 ]
 Contexts = Annotated[
     str | None, typer.Option(help="study, same, chat; separated by commas.")
@@ -56,7 +76,7 @@ ExecutorName = Annotated[
 Workers = Annotated[
     int | None, typer.Option(help="Models, or shares of one, measured at once.", min=1)
 ]
-BatchSize = Annotated[str | None, typer.Option(help="Rows of a pass, or auto.")]
+BatchSize = Annotated[str | None, typer.Option(help="Prompts of one pass, or auto.")]
 ModelArgs = Annotated[
     list[str] | None,
     typer.Option(
@@ -69,7 +89,7 @@ Setting = Annotated[
     typer.Option("--set", help="Any field of a study, as facts.scoring=full."),
 ]
 ChatTemplate = Annotated[
-    bool, typer.Option("--apply-chat-template", help="Ask tuned models in theirs.")
+    bool, typer.Option("--apply-chat-template", help="Ask tuned models in their own.")
 ]
 AllowPickle = Annotated[
     bool, typer.Option("--allow-pickle", help="Load weights that can run code.")
@@ -77,7 +97,9 @@ AllowPickle = Annotated[
 RemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run code that comes with a model.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only the final table.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Only what comes out at the end.")
+]
 
 
 def reporter(quiet: bool) -> Reporter:

@@ -8,7 +8,9 @@ from rich.table import Table
 
 from concord.commands.options import Quiet, Seed, out, reporter
 
-organism_app = typer.Typer(help="The embedded family.", no_args_is_help=True)
+organism_app = typer.Typer(
+    help="The embedded family, built anew.", no_args_is_help=True
+)
 
 
 @organism_app.command("build")
@@ -17,7 +19,11 @@ def organism_build(
     seed: Seed = None,
     quiet: Quiet = False,
 ) -> None:
-    """Make world, base and tuned models from nothing; compare with those shipped."""
+    """Make world, base and tuned models from nothing.
+
+    Takes about ten minutes on two cores, and ends with a comparison with the models
+    that are shipped.
+    """
     from concord.organism import SHIPPED_SEED, shipped_world
     from concord.organism.build import build_family
     from concord.organism.likeness import compare_with_shipped

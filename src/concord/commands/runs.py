@@ -9,7 +9,10 @@ from concord.commands.options import out
 
 
 def report(run: Annotated[Path, typer.Argument(help="A run's folder.")]) -> None:
-    """Draw summary, tables, figures and report again, from the saved rows alone."""
+    """Draw summary, tables and page again from the saved rows.
+
+    No model is loaded and no torch is needed.
+    """
     from concord.redraw import redraw
 
     out.print(f"Report: {redraw(run)}", markup=False, soft_wrap=True)
@@ -36,7 +39,10 @@ def flips(
     limit: Annotated[int, typer.Option(help="Rows shown at most.", min=0)] = 20,
     csv: Annotated[Path | None, typer.Option(help="File that gets them all.")] = None,
 ) -> None:
-    """List who flipped: from what to what, in which wording, by what margin."""
+    """List who changed an answer, from what to what.
+
+    With the wording, and the margin by which each answer led.
+    """
     from concord.report import flip_search
     from concord.report.findings import read_findings
     from concord.results import open_run
@@ -56,7 +62,10 @@ def gate(
     run: Annotated[Path, typer.Argument(help="A run's folder.")],
     max_drop: Annotated[
         list[str] | None,
-        typer.Option(help="KEY=NUMBER: fails when a larger drop is shown."),
+        typer.Option(
+            help="KEY=NUMBER, as facts.agreement=0.01: fails when a larger drop is "
+            "shown."
+        ),
     ] = None,
     minimum: Annotated[
         list[str] | None,
@@ -75,7 +84,10 @@ def gate(
     junit: Annotated[Path | None, typer.Option(help="JUnit XML to write.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Summary to write.")] = None,
 ) -> None:
-    """Exit with 1 when a tuned model is shown to be worse than asked for."""
+    """Exit with 1 when a tuned model is shown to be worse.
+
+    Worse than --max-drop or --min allow, by the interval and not by the point.
+    """
     from concord.report import gate as gates
     from concord.report import gate_files
     from concord.report.findings import read_findings

@@ -1,9 +1,14 @@
 """What a command line says, as layers of settings for `concord.study.resolve_study`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from concord.errors import StudyError, did_you_mean
+
+if TYPE_CHECKING:
+    from concord.study import Study
+
+_EMBEDDED = "embedded:"
 
 
 def layers_of(
@@ -101,6 +106,38 @@ def _pairs(text: str) -> dict[str, str]:
         if not equals:
             raise StudyError(f"--model-args {name!r}: needed key=value")
     return {name.strip(): value for name, _, value in pairs}
+
+
+def refuse_public_data(study: "Study") -> None:
+    """Keep the embedded family from data sets of the real world, which it cannot know.
+
+    Raises:
+        StudyError: An embedded model would be asked a public data set.
+    """
+    models = [e.source for e in study.models if e.source.startswith(_EMBEDDED)]
+    public = _public_data_sets(study)
+    if models and public and study.data_dir is None:
+        raise StudyError(
+            f"{models[0]} knows an invented world only; found the public data sets "
+            f"{', '.join(public)}; needed that world's own: run concord demo, which "
+            "writes them to concord-demo-data, then give --data-dir concord-demo-data"
+        )
+
+
+def _public_data_sets(study: "Study") -> list[str]:
+    """Names under which a study's analyses look for data in the public formats."""
+    from concord.study import MECHANISM
+
+    asked, sentences = set(study.analyses), study.representation.datasets
+    if "representation" not in asked:
+        sentences = ()
+    needs_facts = asked & {"facts", *MECHANISM} or "pararel" in sentences
+    named = [study.facts.source] if needs_facts else []
+    named += sentences
+    named += study.choices.datasets if "choices" in asked else ()
+    found = [name for name in ("pararel", "mrpc", "tapaco", "mmlu") if name in named]
+    tasks = study.finetuned.tasks or ("becel",)
+    return found + [t for t in tasks if "finetuned" in asked and not Path(t).is_dir()]
 
 
 def names_in(text: str | None) -> list[str] | None:
