@@ -210,7 +210,8 @@ def run_analysis(
     seconds = time.monotonic() - started
     if share.is_whole:
         write_json(_completion(run, name, label), {"key": mark})
-    logger.info("%s of %s: %d rows measured in %.1f s", name, label, row_count, seconds)
+    # Whoever watches has the reporter's line.
+    logger.debug("%s of %s: %d rows in %.1f s", name, label, row_count, seconds)
     return seconds
 
 

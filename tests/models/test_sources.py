@@ -27,6 +27,9 @@ def copy(base_folder: Path, tmp_path: Path) -> Path:
 
 def test_a_whole_folder_is_taken(copy: Path):
     check(copy)
+    found = resolve_source(entry(copy), entry(copy))
+    assert (found.weights, found.tokenizer) == (str(copy), str(copy))
+    assert found.shipping == "weights"
 
 
 def test_a_missing_folder_names_its_neighbour(copy: Path):

@@ -46,7 +46,8 @@ class Display:
             if row["model"] in models
         }
         self._lines: dict[Stage, _Line] = {}
-        self._loading: dict[int, ExitStack] = {}
+        self._loading: dict[int, tuple[ExitStack, Job]] = {}
+        """Worker -> the step of its loading, and what it measures afterwards."""
         self._stack = ExitStack()
         self._title = title
 
@@ -57,19 +58,31 @@ class Display:
         return self
 
     def __exit__(self, *details: object) -> None:
-        for worker in list(self._loading):
-            self.loaded(worker)
+        for stack, _ in self._loading.values():
+            stack.close()
+        self._loading.clear()
         for stage in list(self._lines):
             self.end(stage)
         self._stack.close()
 
     def begin(self, worker: int, job: Job, *, loads: bool) -> None:
         """A worker was given a job, for which it may have to load the model."""
-        if loads:
-            stack, title = ExitStack(), f"{job.model}: load"
-            advance = stack.enter_context(self._reporter.step(title, 1, "model"))
-            stack.callback(advance, 1)
-            self._loading[worker] = stack
+        if not loads:
+            self._open(job)
+            return
+        stack, title = ExitStack(), f"{job.model}: load"
+        advance = stack.enter_context(self._reporter.step(title, 1, "model"))
+        stack.callback(advance, 1)
+        self._loading[worker] = stack, job
+
+    def loaded(self, worker: int) -> None:
+        """A worker's model is in memory: only now its analysis begins."""
+        if worker in self._loading:
+            stack, job = self._loading.pop(worker)
+            stack.close()
+            self._open(job)
+
+    def _open(self, job: Job) -> None:
         stage = job.model, job.analysis
         if stage not in self._lines:
             stack, title = ExitStack(), f"{job.model}: {job.analysis}"
@@ -78,11 +91,6 @@ class Display:
             line = _Line(stack, stack.enter_context(step), job.share.count)
             self._lines[stage] = line
         self._lines[stage].now[job] = 0
-
-    def loaded(self, worker: int) -> None:
-        """A worker's model is in memory."""
-        if worker in self._loading:
-            self._loading.pop(worker).close()
 
     def advance(self, job: Job, count: int) -> None:
         """Units of a job are done; the mean over the shares is shown."""
