@@ -10,7 +10,6 @@ from concord.metrics.intervals import (
     percentile_interval,
     simultaneous_band,
     standard_error,
-    wilson_interval,
 )
 
 
@@ -48,6 +47,17 @@ def test_bca_of_constant_replicates_is_the_constant():
     np.testing.assert_array_equal(found[:, 0], [2.0, 2.0])
 
 
+def test_bca_leaves_out_few_missing_replicates_as_percentiles_do():
+    replicates = np.random.default_rng(6).normal(size=(1000, 2))
+    moved = np.random.default_rng(7).normal(size=(30, 2))
+    whole = bca_interval(replicates, np.zeros(2), moved, 0.95)
+    replicates[3, 0] = np.nan
+    replicates[:60, 1] = np.nan
+    found = bca_interval(replicates, np.zeros(2), moved, 0.95)
+    np.testing.assert_allclose(found[:, 0], whole[:, 0], atol=0.05)
+    assert np.isnan(found[:, 1]).all()
+
+
 def test_band_is_wider_than_the_pointwise_interval_and_one_point_needs_no_more():
     rng = np.random.default_rng(2)
     replicates = rng.normal(size=(20_000, 12))
@@ -80,14 +90,21 @@ def test_a_point_that_never_varies_has_a_band_of_no_width():
     assert low[0] == high[0] == 1.0
 
 
-@pytest.mark.parametrize(("successes", "trials"), [(0, 10), (3, 10), (10, 10)])
-def test_wilson_agrees_with_scipy(successes: int, trials: int):
-    expected = stats.binomtest(successes, trials).proportion_ci(0.95, "wilson")
-    np.testing.assert_allclose(wilson_interval(successes, trials, 0.95), expected)
+def test_a_replicate_without_a_layer_costs_no_layer_its_band():
+    replicates = np.random.default_rng(4).normal(size=(1000, 3))
+    whole = simultaneous_band(replicates, np.zeros(3), 0.95)
+    replicates[3, 1] = np.nan
+    found = simultaneous_band(replicates, np.zeros(3), 0.95)
+    np.testing.assert_allclose(found, whole, rtol=0.02)
 
 
-def test_wilson_without_trials_is_missing():
-    assert np.isnan(wilson_interval(0, 0, 0.95)).all()
+def test_a_layer_that_is_mostly_missing_has_no_band_and_costs_the_others_none():
+    replicates = np.random.default_rng(5).normal(size=(1000, 3))
+    others = simultaneous_band(replicates[:, [0, 2]], np.zeros(2), 0.95)
+    replicates[:60, 1] = np.nan
+    found = simultaneous_band(replicates, np.zeros(3), 0.95)
+    assert np.isnan(found[:, 1]).all()
+    np.testing.assert_array_equal(found[:, [0, 2]], others)
 
 
 def test_one_cluster_has_no_standard_error():

@@ -69,7 +69,7 @@ def precision(
         weighting: How strata are averaged.
 
     Source:
-        Satterthwaite (1946); Lumley (2010), Complex Surveys, section 3.2.1, for strata
+        Satterthwaite (1946); Lumley (2010), Complex Surveys, chapter 3, for strata
         of a single cluster.
     """
     counted = stratum_sums((denominator != 0).astype(float), clusters)

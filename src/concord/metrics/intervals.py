@@ -1,10 +1,11 @@
 """From replicates to intervals: percentile, BCa, bands, closed forms.
 
-The replicates come from `metrics.bootstrap`.
+The replicates come from `metrics.bootstrap`. Those in which no unit was drawn are NaN
+and left out; a column with more than one in twenty of them has no interval (NaN).
 """
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.stats import norm
 
 from concord.metrics.bootstrap import Clusters
@@ -38,11 +39,7 @@ def standard_error(
 def percentile_interval(
     replicates: Float[np.ndarray, "replicate column"], level: float
 ) -> Float[np.ndarray, "2 column"]:
-    """Lower and upper percentile of the replicates.
-
-    Replicates in which no unit was drawn are NaN and left out; with more than one in
-    twenty of them there is no interval (NaN).
-    """
+    """Lower and upper percentile of the replicates."""
     ends = [(1 - level) / 2, (1 + level) / 2]
     missing = np.isnan(replicates).mean(axis=0)
     interval = np.full((2, replicates.shape[1]), np.nan)
@@ -73,19 +70,19 @@ def bca_interval(
     Source:
         Efron (1987), Better bootstrap confidence intervals.
     """
-    below = (replicates < estimate).mean(axis=0)
-    below = below + (replicates == estimate).mean(axis=0) / 2
-    count = len(replicates)
+    count = np.maximum((~np.isnan(replicates)).sum(axis=0), 1)
+    below = (replicates < estimate).sum(axis=0) / count
+    below = below + (replicates == estimate).sum(axis=0) / count / 2
     bias = norm.ppf(np.clip(below, 0.5 / count, 1 - 0.5 / count))
     spread = (moved**2).sum(axis=0) ** 1.5
     skew = (moved**3).sum(axis=0) / np.where(spread > 0, 6 * spread, np.inf)
     tail = norm.ppf([[(1 - level) / 2], [(1 + level) / 2]])
     shifted = bias + (bias + tail) / (1 - skew * (bias + tail))
-    ends = [
-        np.quantile(column, norm.cdf(points))
-        for column, points in zip(replicates.T, shifted.T, strict=True)
-    ]
-    return np.array(ends).T.reshape(2, -1)
+    interval = np.full((2, len(estimate)), np.nan)
+    for column in np.flatnonzero(_has_interval(replicates)):
+        points = norm.cdf(shifted[:, column])
+        interval[:, column] = np.nanquantile(replicates[:, column], points)
+    return interval
 
 
 def simultaneous_band(
@@ -96,30 +93,27 @@ def simultaneous_band(
     """A band that holds the whole curve with the given chance (max-t).
 
     The half-width at each point is its bootstrap standard error times the quantile of
-    the largest standardised deviation over points.
-    """
-    error = replicates.std(axis=0, ddof=1)
-    scale = np.where(error > 0, error, np.inf)
-    largest = np.abs((replicates - estimate) / scale).max(axis=1)
-    reach = np.quantile(largest, level) * error
-    return np.stack([estimate - reach, estimate + reach])
-
-
-def wilson_interval(successes: int, trials: int, level: float) -> tuple[float, float]:
-    """Interval of a share of independent trials, good also near 0 and 1.
-
-    Only for trials that are independent; prompts of one subject are not.
-
-    Returns:
-        Lower and upper end in [0, 1]; NaN without trials.
+    the largest standardised deviation over the points that have an interval.
 
     Source:
-        Wilson (1927).
+        Montiel Olea & Plagborg-Moller (2019), Simultaneous confidence bands
+        (plug-in sup-t).
     """
-    if trials == 0:
-        return float("nan"), float("nan")
-    z = float(norm.ppf((1 + level) / 2))
-    share, shrink = successes / trials, 1 + z**2 / trials
-    centre = (share + z**2 / (2 * trials)) / shrink
-    half = z * np.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2) / shrink
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+    band = np.full((2, len(estimate)), np.nan)
+    kept = _has_interval(replicates)
+    if not kept.any():
+        return band
+    own, middle = replicates[:, kept], estimate[kept]
+    error = np.nanstd(own, axis=0, ddof=1)
+    scale = np.where(error > 0, error, np.inf)
+    apart = np.abs(own - middle) / scale
+    largest = np.where(np.isnan(apart), 0.0, apart).max(axis=1)
+    half = np.quantile(largest, level) * error
+    band[:, kept] = middle - half, middle + half
+    return band
+
+
+def _has_interval(
+    replicates: Float[np.ndarray, "replicate column"],
+) -> Bool[np.ndarray, " column"]:
+    return np.isnan(replicates).mean(axis=0) <= MOST_MISSING
