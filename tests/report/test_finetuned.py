@@ -69,7 +69,7 @@ def test_a_figure_has_a_panel_for_each_measure_that_has_a_number():
     (figure,) = finetuned_figures(found)
     names = [panel.name for panel in figure.panels]
     assert names == ["finetuned-rte-accuracy", "finetuned-rte-semantic"]
-    assert "12 facts" in figure.basis
+    assert figure.basis == "95 % intervals; n: 12 rows or pairs, 9 clusters."
     assert finetuned_figures(findings()) == []
 
 

@@ -69,7 +69,7 @@ def _figure(findings: Findings, task: str) -> Figure | None:
         "without punctuation. A prompt without an answer agrees with nothing. A model "
         "that writes one answer to everything agrees with itself: read agreement with "
         "accuracy.",
-        basis_of(findings, f"{key}.accuracy"),
+        basis_of(findings, *(panel.key for panel in found)),
         found,
     )
 
@@ -124,7 +124,7 @@ def _is_other(key: str) -> bool:
     analysis, _, rest = key.partition(".")
     return (
         analysis in ("facts", "choices", "answers")
-        and rest.rpartition(".")[2] in OTHER_MEASURES
+        and rest.rpartition(".")[2].removesuffix("_deviation") in OTHER_MEASURES
     )
 
 

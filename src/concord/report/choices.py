@@ -78,10 +78,10 @@ def _figure(findings: Findings, dataset: str) -> Figure | None:
         f"Multiple choice, {dataset}: does the wording or the order change the choice?",
         "A small spread alone is no consistency: a model that always says one letter "
         "has none. Read it with accuracy, with the share of pairs that keep the chosen "
-        "option, and with its tick, the spread that noise alone would give. A model "
-        "whose tick in the last panel lies right of its mark keeps the letter rather "
+        "option, and with its bar, the spread that noise alone would give. A model "
+        "whose bar in the last panel lies right of its mark keeps the letter rather "
         "than the option.",
-        basis_of(findings, f"{key}.accuracy"),
+        basis_of(findings, *(panel.key for panel in found)),
         found,
     )
 

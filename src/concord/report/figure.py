@@ -15,8 +15,9 @@ import vl_convert
 
 from concord.report import marks
 from concord.report.findings import Findings, is_number
-from concord.report.formats import counts, number, percent
+from concord.report.formats import count, listing, number, percent
 from concord.report.palette import THEMES, colours, dashes, painted, shapes
+from concord.report.words import measure_words
 from concord.results import write_text
 
 SVG_WIDTH = 640
@@ -25,6 +26,7 @@ _UNITS = {
     "representation": {"facts": "sets or pairs", "subjects": "clusters"},
     "choices": _QUESTIONS,
     "answers": _QUESTIONS,
+    "finetuned": {"facts": "rows or pairs", "subjects": "clusters"},
 }
 """What the summary's n counts, by analysis; of facts its own words."""
 
@@ -47,6 +49,10 @@ class Panel:
     name: str
     title: str
     specification: dict[str, Any]
+    key: str = ""
+    """The measure drawn, where it is one."""
+    description: str = ""
+    """What is to be seen, for those who do not see it."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +120,16 @@ def interval_panel(
         return None
     has_ticks = any(is_number(row["tick"]) for row in rows)
     specification = marks.interval_rows(
-        rows, findings.models, axis=axis, ticks=ticks_label if has_ticks else None
+        rows,
+        findings.models,
+        axis=axis,
+        ticks=ticks_label if has_ticks else None,
+        limits=_limits(key),
     )
-    return Panel(slug(key), title, specification)
+    if has_ticks:
+        title = f"{title} (bar: {ticks_label})"
+    values = ", ".join(f"{row['model']} {number(row['value'])}" for row in rows)
+    return Panel(slug(key), title, specification, key, f"{axis}: {values}")
 
 
 def curve_panel(
@@ -137,10 +150,18 @@ def curve_panel(
         rows = [_within_shares(row) for row in rows]
     if not rows:
         return None
+    rules, words = _lexical_rules(findings, curves)
     specification = marks.layer_curves(
-        rows, findings.models, _lexical_rules(findings, curves, rows), axis=axis
+        rows,
+        findings.models,
+        rules,
+        axis=axis,
+        limits=marks.SHARE if is_share else (None, None),
     )
-    return Panel(f"{slug(key)}-by-layer", title, specification)
+    title = f"{title}; dashed: {words}" if words else title
+    return Panel(
+        f"{slug(key)}-by-layer", title, specification, key, _lines_in_words(rows, axis)
+    )
 
 
 def difference_panel(
@@ -151,11 +172,9 @@ def difference_panel(
     rows = [row for curve in curves for row in _curve_rows(curve)]
     if not rows:
         return None
-    zero = [{"value": 0, "label": ""}]
-    specification = marks.layer_curves(rows, findings.models, zero, axis=axis)
-    return Panel(
-        f"{slug(key)}-difference-by-layer-{slug(contexts)}", title, specification
-    )
+    specification = marks.layer_curves(rows, findings.models, [0.0], axis=axis)
+    name = f"{slug(key)}-difference-by-layer-{slug(contexts)}"
+    return Panel(name, title, specification, key, _lines_in_words(rows, axis))
 
 
 def legend_of(
@@ -168,22 +187,55 @@ def legend_of(
 
 
 def basis_of(findings: Findings, *keys: str) -> str:
-    """Coverage of the intervals and n of the first model measured, each n once."""
-    parts: list[str] = []
-    for key in keys:
-        entries = findings.measure(key).get("values", [])
-        sizes = next(
-            (e["n"] for e in entries if any((e.get("n") or {}).values())), None
-        )
-        if sizes:
-            words = _UNITS.get(key.partition(".")[0], {})
-            sizes = {words.get(str(n), str(n)): size for n, size in sizes.items()}
-        if sizes:
-            dataset = findings.measure(key).get("dataset") if len(keys) > 1 else ""
-            parts.append(f"{dataset or ''} {counts(sizes)}".strip())
-    parts = list(dict.fromkeys(parts))
+    """Coverage of the intervals, and n of every measure drawn.
+
+    Models that differ in n give a range. Measures are named where their n differ: by
+    their data sets if there are several, else by their titles.
+    """
     intervals = f"{percent(findings.level)} intervals"
-    return f"{intervals}; n: {'; '.join(parts)}." if parts else f"{intervals}."
+    sizes = sizes_of(findings, *keys)
+    return f"{intervals}; n: {sizes}." if sizes else f"{intervals}."
+
+
+def sizes_of(findings: Findings, *keys: str) -> str:
+    """What the numbers of these measures rest on; empty if none has an n."""
+    named: dict[str, list[str]] = {}
+    datasets = {findings.measure(key).get("dataset") for key in keys}
+    part = "dataset" if len(datasets - {None}) > 1 else "title"
+    for key in keys:
+        sizes = _sizes(findings, key)
+        if sizes:
+            name = str(findings.measure(key).get(part) or key)
+            named.setdefault(sizes, []).append(name)
+    if len(named) < 2:
+        return "".join(named)
+    return "; ".join(
+        f"{listing(list(dict.fromkeys(names)))}: {sizes}"
+        for sizes, names in named.items()
+    )
+
+
+def _sizes(findings: Findings, key: str) -> str:
+    """``22 to 40 facts, 8 relations (by model)``."""
+    values = findings.measure(key).get("values", [])
+    measured = [entry for entry in values if is_number(entry.get("value"))]
+    sizes: dict[str, list[float]] = {}
+    for entry in measured or findings.curves(key):
+        for what, size in (entry.get("n") or {}).items():
+            if is_number(size):
+                sizes.setdefault(what, []).append(size)
+    units = _UNITS.get(key.partition(".")[0], {})
+    parts = [
+        _span(found, units.get(what, what)) for what, found in sizes.items() if found
+    ]
+    is_by_model = any(min(found) != max(found) for found in sizes.values())
+    return ", ".join(parts) + (" (by model)" if parts and is_by_model else "")
+
+
+def _span(found: Sequence[float], what: str) -> str:
+    least, most = min(found), max(found)
+    size = count(least) if least == most else f"{count(least)} to {count(most)}"
+    return f"{size} {what.removesuffix('s') if most == 1 else what}"
 
 
 def slug(key: str) -> str:
@@ -198,6 +250,7 @@ def _svg(figure: Figure, panel: Panel) -> str:
     if panel.title:
         title["subtitle"] = panel.title
     specification |= {"width": SVG_WIDTH, "title": title, "background": "white"}
+    specification["description"] = f"{figure.title} {panel.title}. {panel.description}"
     specification["autosize"] = {"type": "pad", "contains": "padding"}
     return vl_convert.vegalite_to_svg(specification)
 
@@ -224,29 +277,34 @@ def _within_shares(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _lexical_rules(
-    findings: Findings,
-    curves: Sequence[Mapping[str, Any]],
-    rows: Sequence[Mapping[str, Any]],
-) -> list[dict[str, Any]]:
-    """Horizontal lines at the lexical gaps; lines that nearly meet share a label."""
-    found = [curve for curve in curves if is_number(curve.get("lexical"))]
-    found.sort(key=lambda curve: curve["lexical"])
-    heights = [row["value"] for row in rows] + [curve["lexical"] for curve in found]
-    near = 0.09 * (max(heights) - min(*heights, 0))
-    rules: list[dict[str, Any]] = []
-    for curve in found:
-        value = curve["lexical"]
-        if rules and value == rules[-1]["value"]:
-            continue
-        if rules and value - rules[-1]["value"] < near:
-            rules[-1]["label"] = ""
-        has_base = any(
-            one["model"] == findings.base for one in found if one["lexical"] == value
-        )
-        owner = "base" if has_base else "tuned"
-        rules.append(
-            {"value": value, "label": f"lexical gap {number(value)} ({owner})"}
-        )
-    if len(rules) == 1:
-        rules[0]["label"] = f"lexical gap {number(rules[0]['value'])}"
-    return rules
+    findings: Findings, curves: Sequence[Mapping[str, Any]]
+) -> tuple[list[float], str]:
+    """Heights of the lexical gaps, and what the panel's title says of them."""
+    owners: dict[float, str] = {}
+    for curve in curves:
+        height = curve.get("lexical")
+        if is_number(height) and owners.get(height) != "base":
+            owners[height] = "base" if curve["model"] == findings.base else "tuned"
+    named = [
+        f"{number(height)} ({owner})" if len(owners) > 1 else number(height)
+        for height, owner in sorted(owners.items())
+    ]
+    return sorted(owners), f"lexical gap {listing(named)}" if named else ""
+
+
+def _limits(key: str) -> marks.Limits:
+    words = measure_words(key)
+    return (words.lowest, words.highest) if words else (None, None)
+
+
+def _lines_in_words(rows: Sequence[Mapping[str, Any]], axis: str) -> str:
+    """First and last point of every line, for those who do not see it."""
+    ends: dict[str, list[Any]] = {}
+    for row in sorted(rows, key=lambda row: row["layer"]):
+        ends.setdefault(row["model"], []).append(row)
+    lines = [
+        f"{model} from {number(own[0]['value'])} to {number(own[-1]['value'])}"
+        for model, own in ends.items()
+    ]
+    layers = sorted({row["layer"] for row in rows})
+    return f"{axis}, layers {layers[0]} to {layers[-1]}: {', '.join(lines)}"

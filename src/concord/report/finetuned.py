@@ -14,7 +14,8 @@ _COLUMNS = {
     "negational_paper": "negational, published rule",
     "symmetric": "symmetric",
     "symmetric_becel": "symmetric, the set's own rows",
-    "top_class_share": "most common class",
+    "top_class_share": "most common class given",
+    "majority_share": "most common right class",
 }
 _MEAN = "mean"
 
@@ -55,8 +56,8 @@ def _figure(findings: Findings, task: str) -> Figure | None:
             f"{key}.accuracy",
             "Accuracy",
             axis="share right",
-            ticks=f"{key}.top_class_share",
-            ticks_label="most common class",
+            ticks=f"{key}.majority_share",
+            ticks_label="the most common right class",
         ),
         interval_panel(
             findings,
@@ -89,9 +90,10 @@ def _figure(findings: Findings, task: str) -> Figure | None:
         f"finetuned-{task}",
         f"Fine-tuned classifiers, {named}: are changed texts classified alike?",
         "Each model was fine-tuned on the same rows. A classifier that gives one class "
-        "to everything keeps it under paraphrase and exchange: read the other panels "
-        "only where accuracy is above its tick.",
-        basis_of(findings, f"{key}.accuracy"),
+        "to everything keeps it under paraphrase and exchange, and is right at most as "
+        "often as the bar says: read the other panels where accuracy is beyond it. "
+        "The bars of the lower panels are named in brackets.",
+        basis_of(findings, *(panel.key for panel in found)),
         found,
     )
 

@@ -1,4 +1,4 @@
-"""A number for each model and block as a shade, models as rows."""
+"""A number for each model and layer as a shade, models as rows."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -29,7 +29,7 @@ def heat_map(
     largest = max(row["value"] for row in rows) or 1.0
     fields = [
         ("model", "model", "N"),
-        ("layer", "block", "Q"),
+        ("layer", "layer", "Q"),
         ("value", axis, "Q"),
         ("low", "from", "Q"),
         ("high", "to", "Q"),
@@ -38,7 +38,7 @@ def heat_map(
     cells = chart.mark_rect(color="@c0", stroke="@paper", strokeWidth=1).encode(
         x=alt.X(
             "layer:O",
-            title="block",
+            title="layer",
             axis=alt.Axis(labelAngle=0, labelOverlap="greedy", labelSeparation=6),
         ),
         y=alt.Y(

@@ -11,12 +11,19 @@ from typing import Any
 import altair as alt
 from altair.utils.schemapi import debug_mode
 
-from concord.report.palette import colours, dashes, shapes
+from concord.report.findings import is_number
+from concord.report.palette import SHAPE_PATHS, colours, dashes, shapes
 
 Rows = Sequence[dict[str, Any]]
+Limits = tuple[float | None, float | None]
+"""The least and the greatest value that a measure can have; None: no such end."""
 
+SHARE: Limits = (0.0, 1.0)
 ROW_HEIGHT = 24
+LONGEST_LINE = 30
+"""Letters of an axis title's line; beyond, its unit in brackets stands below."""
 _SCALE = alt.Scale(zero=False, nice=False, padding=12)
+_ENDS = (("low", "from", "Q"), ("high", "to", "Q"))
 _SIZE = alt.condition("datum.is_base", alt.value(170), alt.value(95))
 _LEGEND = alt.Legend(title=None, orient="bottom", columns=3, labelLimit=260)
 
@@ -27,7 +34,12 @@ the rest: a figure that breaks it is not drawn, and the tests draw every kind.""
 
 @unchecked
 def interval_rows(
-    rows: Rows, models: Sequence[str], *, axis: str, ticks: str | None = None
+    rows: Rows,
+    models: Sequence[str],
+    *,
+    axis: str,
+    ticks: str | None = None,
+    limits: Limits = (None, None),
 ) -> dict[str, Any]:
     """One row per model: a point, its interval, and the base's value as a line.
 
@@ -37,6 +49,7 @@ def interval_rows(
         models: All labels, the base first.
         axis: Title of the axis, with its unit.
         ticks: Name of a second number shown as a bar across the row.
+        limits: Ends beyond which the axis does not go.
     """
     y = alt.Y(
         "model:N",
@@ -48,19 +61,22 @@ def interval_rows(
     fields = [("model", "model", "N"), ("value", axis, "Q"), *_ENDS]
     if ticks:
         fields.append(("tick", ticks, "Q"))
+    x = _x("value", axis, scale=_within(rows, ("value", "low", "high", "tick"), limits))
     layers = [
-        data_chart(rows, filters="datum.is_base")
-        .mark_rule(color="@muted", strokeDash=[2, 3])
-        .encode(x="value:Q"),
-        data_chart(rows)
-        .mark_rule(strokeWidth=2)
-        .encode(y=y, x="low:Q", x2="high:Q", color=look["color"]),
         data_chart(rows)
         .mark_point(filled=True, opacity=1)
-        .encode(
-            y=y, x=_x("value", axis), size=_SIZE, tooltip=tooltip_of(fields), **look
-        ),
+        .encode(y=y, x=x, size=_SIZE, tooltip=tooltip_of(fields), **look)
     ]
+    if _any(rows, "low"):
+        whiskers = data_chart(rows).mark_rule(strokeWidth=2)
+        layers.insert(
+            0, whiskers.encode(y=y, x="low:Q", x2="high:Q", color=look["color"])
+        )
+    if any(row["is_base"] for row in rows):
+        line = data_chart(rows, filters="datum.is_base").mark_rule(
+            color="@muted", strokeDash=[2, 3]
+        )
+        layers.insert(0, line.encode(x="value:Q"))
     if ticks:
         layers.append(
             data_chart(rows, filters="isValid(datum.tick)")
@@ -96,7 +112,7 @@ def forest(
         ),
         "shape": alt.Shape(
             "kind:N",
-            scale=alt.Scale(domain=names, range=kind_shapes),
+            scale=alt.Scale(domain=names, range=_paths(kind_shapes)),
             legend=_LEGEND,
         ),
     }
@@ -155,7 +171,9 @@ def scatter(
         x_axis: Title of the horizontal axis.
         y_axis: Title of the vertical axis.
     """
-    y = alt.Y("y:Q", title=y_axis, scale=_SCALE, axis=_axis("f"))
+    across_scale = _within(rows, ("x", "x_low", "x_high"), SHARE)
+    along_scale = _within(rows, ("y", "y_low", "y_high"), SHARE)
+    y = alt.Y("y:Q", title=y_axis, scale=along_scale, axis=_axis("f"))
     fields = [
         ("model", "model", "N"),
         ("x", x_axis, "Q"),
@@ -179,14 +197,21 @@ def scatter(
     points = (
         data_chart(rows)
         .mark_point(filled=True, opacity=1)
-        .encode(x=_x("x", x_axis), y=y, size=_SIZE, tooltip=tooltip_of(fields), **look)
+        .encode(
+            x=_x("x", x_axis, scale=across_scale),
+            y=y,
+            size=_SIZE,
+            tooltip=tooltip_of(fields),
+            **look,
+        )
     )
-    name = (
-        data_chart(rows, filters="datum.is_base")
-        .mark_text(text="base", align="left", dx=9, dy=11, color="@ink", fontWeight=600)
-        .encode(x="x:Q", y="y:Q")
-    )
-    return as_specification(alt.layer(across, along, points, name), height=340)
+    layers = [across, along, points]
+    if any(row["is_base"] for row in rows):
+        name = data_chart(rows, filters="datum.is_base").mark_text(
+            text="base", align="left", dx=9, dy=11, color="@ink", fontWeight=600
+        )
+        layers.append(name.encode(x="x:Q", y="y:Q"))
+    return as_specification(alt.layer(*layers), height=340)
 
 
 @unchecked
@@ -218,7 +243,7 @@ def dot_rows(
                 title=None,
                 axis=alt.Axis(grid=True, labelLimit=110),
             ),
-            x=_x("value", axis),
+            x=_x("value", axis, scale=_within(rows, ("value",), SHARE)),
             tooltip=tooltip_of(fields),
             **_by_model(models),
         )
@@ -228,7 +253,12 @@ def dot_rows(
 
 @unchecked
 def layer_curves(
-    rows: Rows, models: Sequence[str], rules: Rows, *, axis: str
+    rows: Rows,
+    models: Sequence[str],
+    rules: Sequence[float],
+    *,
+    axis: str,
+    limits: Limits = (None, None),
 ) -> dict[str, Any]:
     """A quantity over layers, one line per model, with bands and dashed rules.
 
@@ -236,69 +266,58 @@ def layer_curves(
         rows: ``model``, ``layer``, ``value``, ``low``, ``high``, ``band_low``,
             ``band_high``.
         models: All labels, the base first.
-        rules: ``value`` and ``label`` of horizontal lines (the lexical gap).
+        rules: Heights of horizontal lines (the lexical gaps, or 0).
         axis: Title of the vertical axis, with its unit.
+        limits: Ends beyond which the axis does not go.
     """
     look = _by_model(models)
     # Bands lie on each other: the more there are, the fainter is each.
     faint = min(0.13, 0.5 / len(models))
-    size = 34 if len({row["layer"] for row in rows}) <= 16 else 14
+    size = 40 if len({row["layer"] for row in rows}) <= 16 else 20
     x = alt.X(
         "layer:Q",
         title="layer",
         axis=_axis("d", grid=False),
         scale=alt.Scale(nice=False),
     )
-    y = alt.Y("value:Q", title=axis, axis=_axis("f"), scale=alt.Scale(padding=8))
+    parts = ("value", "band_low", "band_high")
+    heights = [*rows, {"value": 0.0}, *({"value": height} for height in rules)]
+    scale = _within(heights, parts, limits)
+    y = alt.Y("value:Q", title=_lines(axis), axis=_axis("f"), scale=scale)
     fields = [
         ("model", "model", "N"),
         ("layer", "layer", "Q"),
         ("value", axis, "Q"),
         *_ENDS,
     ]
-    bands = (
-        data_chart(rows, filters="isValid(datum.band_low)")
-        .mark_area(opacity=faint)
-        .encode(
-            x=x,
-            y=alt.Y("band_low:Q", title=axis),
-            y2="band_high:Q",
-            color=look["color"],
-        )
+    dash = alt.StrokeDash(
+        "model:N",
+        scale=alt.Scale(domain=list(models), range=dashes(len(models))),
+        legend=_LEGEND,
     )
     lines = (
         data_chart(rows)
         .mark_line(strokeWidth=2)
-        .encode(
-            x=x,
-            y=y,
-            color=look["color"],
-            strokeDash=alt.StrokeDash(
-                "model:N",
-                scale=alt.Scale(domain=list(models), range=dashes(len(models))),
-                legend=_LEGEND,
-            ),
-        )
+        .encode(x=x, y=y, color=look["color"], strokeDash=dash)
     )
     points = (
         data_chart(rows)
         .mark_point(filled=True, size=size, opacity=1)
         .encode(x=x, y=y, tooltip=tooltip_of(fields), **look)
     )
-    line = (
-        data_chart(rules)
-        .mark_rule(color="@muted", strokeDash=[5, 4])
-        .encode(y="value:Q")
-    )
-    label = (
-        data_chart(rules)
-        .mark_text(align="right", dy=-6, dx=-2, color="@muted", fontSize=11)
-        .encode(x=alt.value("width"), y="value:Q", text="label:N")
-    )
-    return as_specification(alt.layer(bands, line, label, lines, points), height=270)
-
-
-_ENDS = (("low", "from", "Q"), ("high", "to", "Q"))
+    layers = [lines, points]
+    if rules:
+        levels = data_chart([{"value": height} for height in rules]).mark_rule(
+            color="@muted", strokeDash=[5, 4]
+        )
+        layers.insert(0, levels.encode(y="value:Q"))
+    if _any(rows, "band_low"):
+        area = data_chart(rows, filters="isValid(datum.band_low)").mark_area(
+            opacity=faint
+        )
+        low = alt.Y("band_low:Q", title=_lines(axis))
+        layers.insert(0, area.encode(x=x, y=low, y2="band_high:Q", color=look["color"]))
+    return as_specification(alt.layer(*layers), height=270)
 
 
 def data_chart(rows: Rows, *, filters: str | None = None) -> alt.Chart:
@@ -308,8 +327,35 @@ def data_chart(rows: Rows, *, filters: str | None = None) -> alt.Chart:
     return chart.transform_filter(filters) if filters else chart
 
 
-def _x(field: str, title: str, form: str = "f") -> alt.X:
-    return alt.X(f"{field}:Q", title=title, scale=_SCALE, axis=_axis(form))
+def _x(
+    field: str, title: str, form: str = "f", scale: alt.Scale | None = None
+) -> alt.X:
+    return alt.X(
+        f"{field}:Q", title=_lines(title), scale=scale or _SCALE, axis=_axis(form)
+    )
+
+
+def _within(rows: Rows, parts: Sequence[str], limits: Limits) -> alt.Scale:
+    """A scale over all these numbers, with some room, but not beyond the limits."""
+    numbers = [row[part] for row in rows for part in parts if is_number(row.get(part))]
+    least, most = min(numbers), max(numbers)
+    room = 0.04 * (most - least) or 0.05
+    lowest, highest = limits
+    low = least - room if lowest is None else min(least, max(least - room, lowest))
+    high = most + room if highest is None else max(most, min(most + room, highest))
+    return alt.Scale(domain=[low, high], nice=False, zero=False)
+
+
+def _any(rows: Rows, part: str) -> bool:
+    """Whether a layer of this part has anything to draw; Vega warns of empty ones."""
+    return any(is_number(row.get(part)) for row in rows)
+
+
+def _lines(title: str) -> Any:
+    """A long title in two lines: a narrow screen would cut it."""
+    head, bracket, tail = title.partition(" (")
+    is_long = len(title) > LONGEST_LINE and bool(bracket)
+    return [head, f"({tail}"] if is_long else title
 
 
 def _axis(form: str, *, grid: bool = True) -> alt.Axis:
@@ -335,10 +381,14 @@ def _by_model(
         ),
         "shape": alt.Shape(
             "model:N",
-            scale=alt.Scale(domain=domain, range=shapes(len(domain))),
+            scale=alt.Scale(domain=domain, range=_paths(shapes(len(domain)))),
             legend=legend,
         ),
     }
+
+
+def _paths(names: Sequence[str]) -> list[str]:
+    return [SHAPE_PATHS[name] for name in names]
 
 
 def tooltip_of(fields: Sequence[tuple[str, str, str]]) -> list[alt.Tooltip]:
@@ -361,6 +411,8 @@ def as_specification(chart: Any, *, height: int) -> dict[str, Any]:
         width="container",
         height=height,
         background="transparent",
+        # Marks and labels at an end of an axis reach beyond it.
+        padding={"left": 5, "right": 16, "top": 8, "bottom": 5},
         autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
     ).configure(
         font="system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif",

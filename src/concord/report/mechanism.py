@@ -8,7 +8,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from concord.report.figure import Figure, Panel, basis_of, curve_panel, legend_of
+from concord.report.figure import (
+    Figure,
+    Panel,
+    basis_of,
+    curve_panel,
+    legend_of,
+    sizes_of,
+)
 from concord.report.findings import Findings, is_number
 from concord.report.formats import number
 from concord.report.heat_map import heat_map
@@ -84,7 +91,7 @@ _PLANS = (
         "knockout",
         "What does the prediction lose when attention is cut?",
         "Relative change of the probability of the top token when the last position "
-        "cannot see these positions in a window of blocks around each layer. Windows "
+        "cannot see these positions in a window of layers around each. Windows "
         "overlap, and a cut takes a model off its usual states.",
         "relative change of probability",
         {
@@ -134,14 +141,26 @@ def _extraction_by_model(findings: Findings) -> list[Figure]:
                 title = f"{sublayer}, {words}; strongest is {number(strongest)}"
                 specification = heat_map(rows, findings.models, axis="share of prompts")
                 name = f"extraction-{key}-by-model-{contexts}"
-                panels.append(Panel(name, title, specification))
+                panels.append(
+                    Panel(
+                        name,
+                        title,
+                        specification,
+                        f"extraction.{key}",
+                        "Shades: share of prompts by model and layer",
+                    )
+                )
     reading = (
-        "One row for each model, one column for each block: the stronger the colour, "
+        "One row for each model, one column for each layer: the stronger the colour, "
         "the more prompts have an event there; each panel has a scale of its own. "
-        "Where base and tuned differ, the prediction is written in other blocks."
+        "Where base and tuned differ, the prediction is written in other layers."
     )
-    title = "In which blocks does each model write its prediction?"
-    basis = basis_of(findings)
+    title = "In which layers does each model write its prediction?"
+    sizes = sizes_of(findings, "extraction.mhsa", "extraction.mlp")
+    basis = (
+        "Shades are shares of prompts without their intervals, which stand in the "
+        f"table of every number by layer{f'; n: {sizes}' if sizes else ''}."
+    )
     found = Figure("extraction-by-model", title, reading, basis, tuple(panels))
     return [found] if panels else []
 

@@ -79,7 +79,7 @@ def _agreement_and_accuracy(findings: Findings) -> Figure | None:
         "are right more often. A model that moves up without moving right became more "
         "consistent without knowing more. Bars are intervals both ways; the diamond is "
         "the base.",
-        basis_of(findings, "facts.agreement") + _baselines(findings),
+        basis_of(findings, "facts.agreement", "facts.accuracy") + _baselines(findings),
         (Panel(name, "", specification),),
         legend_of(findings.models),
     )
@@ -121,7 +121,7 @@ def _collapse(findings: Findings) -> Figure | None:
         "reason: its top answer takes a larger share, its answers lose entropy, and "
         "its agreement corrected for chance does not rise. The dotted line is the "
         "base.",
-        basis_of(findings, "facts.agreement"),
+        basis_of(findings, *(panel.key for panel in found)),
         found,
     )
 

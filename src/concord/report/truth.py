@@ -11,7 +11,7 @@ _PANELS = (
     ("truth.agreement_held_out", "truth.agreement_tuned_on", "Agreement, subjects"),
     ("truth.accuracy_held_out", "truth.accuracy_tuned_on", "Accuracy, subjects"),
 )
-"""The mark, its tick, and the panel's title."""
+"""The mark, its bar, and the panel's title."""
 _VALUES = {
     "truth.agreement_one_wording": "agreement, told in one wording",
     "truth.agreement_more_wordings": "told in more",
@@ -33,7 +33,7 @@ _CHANGES = {
 
 
 def truth_figures(findings: Findings) -> list[Figure]:
-    """Wordings never seen and subjects held out, with the others as ticks."""
+    """Wordings never seen and subjects held out, with the others as bars."""
     panels: list[Panel] = []
     for key, other, title in _PANELS:
         is_wording = key.endswith("unseen")
@@ -41,7 +41,7 @@ def truth_figures(findings: Findings) -> list[Figure]:
         panel = interval_panel(
             findings,
             key,
-            f"{title} {words[0]} (tick: {words[1]})",
+            f"{title} {words[0]}",
             axis="share",
             ticks=other,
             ticks_label=words[1],
@@ -55,9 +55,9 @@ def truth_figures(findings: Findings) -> list[Figure]:
             "told",
             "Does a model carry what it was told to other words, and other subjects?",
             "Mark: wordings in which a model was never told the fact, and subjects "
-            "that its tuning never spoke of. Tick: those that it was told. A mark far "
-            "left of its tick is learning by heart.",
-            basis_of(findings, *(key for key, _, _ in _PANELS)),
+            "that its tuning never spoke of. Bar: those that it was told. A mark far "
+            "left of its bar is learning by heart.",
+            basis_of(findings, *(key for *keys, _ in _PANELS for key in keys)),
             tuple(panels),
         )
     ]

@@ -98,7 +98,9 @@ def task_measures(units: Units, answers: Answers) -> dict[str, Values]:
     labels = (answers.label, answers.changed_label)
     kept = kept_consistency(*given)
     negated = negation_consistency(*given, *labels)
-    top = [np.bincount(own[units.of(SCORED)]).argmax() for own in answers.original]
+    scored = units.of(SCORED)
+    top = [np.bincount(own[scored]).argmax() for own in answers.original]
+    right = np.bincount(answers.label[scored]).argmax()
     measured: dict[str, tuple[str, Values]] = {
         "accuracy": (SCORED, (answers.original == answers.label).astype(float)),
         "semantic": ("semantic", kept),
@@ -110,6 +112,10 @@ def task_measures(units: Units, answers: Answers) -> dict[str, Values]:
         "top_class_share": (
             SCORED,
             (answers.original == np.array(top)[:, None]).astype(float),
+        ),
+        "majority_share": (
+            SCORED,
+            np.tile((answers.label == right).astype(float), (len(top), 1)),
         ),
     }
     for name in ("semantic", "negational", "symmetric"):

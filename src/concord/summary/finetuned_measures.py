@@ -95,4 +95,12 @@ FINETUNED_MEASURES: dict[str, Measure] = {
         better=None,
         words=NEUTRAL,
     ),
+    "finetuned.*.majority_share": Measure(
+        "Share of the most common right class",
+        "How many scored rows have the right class that most have; a classifier that "
+        "always gave it would be as accurate.",
+        "max_class rows with label = class / rows",
+        better=None,
+        words=NEUTRAL,
+    ),
 }

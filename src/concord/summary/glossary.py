@@ -40,12 +40,18 @@ TERMS: dict[str, str] = {
     "macro": "Mean over the facts of a relation first, then over relations.",
     "margin": "How far, in nats, the best answer's score lies above the runner-up's.",
     "micro": "Mean over all facts, so that large relations count more.",
+    "nat": "Unit of log-probability to the base e: one nat more is 2.7 times as "
+    "probable.",
     "near tie": "A flip whose widest margin lies inside the noise floor.",
     "noise floor": "How far scores move when the same prompts are scored in another "
     "batch: measured, not assumed.",
     "non-inferior": "Not worse by more than a margin, shown by the whole interval.",
     "paired": "Base and tuned model answer the same prompts, and differences are taken "
     "before anything is averaged or drawn.",
+    "partial correlation": "Correlation of two quantities that is left when a third, "
+    "here accuracy, has been accounted for in both.",
+    "rank correlation (Spearman)": "Correlation of ranks, which a single far-off model "
+    "hardly moves.",
     "relation": "What holds between subject and object, such as place of birth.",
     "same prompts": "See contexts, same.",
     "set": "Sentences of one meaning; on facts, the wordings of one fact.",

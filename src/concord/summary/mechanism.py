@@ -24,7 +24,6 @@ from concord.summary.estimates import (
     Sample,
     Settings,
     add_pairs,
-    number,
     resample,
 )
 from concord.summary.layers import LayerValues, by_contexts
@@ -172,7 +171,8 @@ def _add_curve(
     settings: Settings,
 ) -> None:
     head = _head(recipe, place, len(drawn.estimate))
-    summary.curves.append(head | _band(drawn, settings))
+    sizes = {"n": {f"{recipe.unit}s": len(summary.units)}}
+    summary.curves.append(head | with_band(drawn, settings) | sizes)
 
 
 def _add_difference(
@@ -187,7 +187,9 @@ def _add_difference(
     count = len(after.estimate)
     if count == len(before.estimate):
         head = _head(recipe, place, count)
-        summary.curve_differences.append(head | _band(after.minus(before), settings))
+        summary.curve_differences.append(
+            head | with_band(after.minus(before), settings)
+        )
 
 
 def _head(recipe: Recipe, place: tuple[str, str, str], count: int) -> dict[str, Any]:
@@ -198,18 +200,6 @@ def _head(recipe: Recipe, place: tuple[str, str, str], count: int) -> dict[str, 
         "contexts": contexts,
         "state": recipe.state,
         "layers": list(range(count)),
-    }
-
-
-def _band(drawn: Estimates, settings: Settings) -> dict[str, Any]:
-    """Interval and band; null where there is nothing to draw from."""
-    if np.isfinite(drawn.within).all():
-        return with_band(drawn.within, drawn.estimate, settings.level)
-    names = ("low", "high", "band_low", "band_high")
-    nothing = [None] * len(drawn.estimate)
-    return {
-        "value": [number(one) for one in drawn.estimate],
-        **dict.fromkeys(names, nothing),
     }
 
 
