@@ -7,6 +7,7 @@ the subject; without texts, the fact-object rate looks for the objects of its fa
 Levels depend on the texts: compare models on the same texts only. Frequent words look
 like knowledge, so the same words are also counted for another subject (shuffled), and
 without the subject's own objects, since texts are often there because they state them.
+Words tied at the border of the best k are no hits: a state that says nothing has none.
 
 Source: Fierro et al. (2024), section 4, Figure 2; Geva et al. (2023), section 5.
 """
@@ -36,7 +37,7 @@ from concord.analyses.probing import (
     readable_tokens,
     sampled_questions,
 )
-from concord.analyses.vocabulary import STOP_WORDS_HASH, Vocabulary, vocabulary_of
+from concord.analyses.vocabulary import Vocabulary, stop_words_hash, vocabulary_of
 from concord.errors import ModelError
 from concord.models.contexts import Context
 from concord.models.hooks import Site, record
@@ -45,6 +46,7 @@ from concord.models.readout import final_states, readout
 PART_PROMPTS = 2048
 KEPT_PREFIXES = 8192
 """The last read ones are remembered: a subject's templates stand close together."""
+NO_WORD = -1
 Tokens = tuple[int, ...]
 
 
@@ -111,29 +113,38 @@ class Reading:
 
     @cached_property
     def objects(self) -> Mapping[str, Int[np.ndarray, " _word"]]:
-        """Words of the objects of all of a subject's facts."""
-        named: dict[str, dict[str, None]] = {}
+        """Words of the objects of all of a subject's facts, drawn or not."""
         asked = {question.fact.subject for question in self.questions}
         assert self.task.data.facts is not None
-        for fact in self.task.data.facts.facts:
-            if fact.subject in asked:
-                own = named.setdefault(fact.subject, {})
-                own.update(dict.fromkeys(fact.objects))
+        named = self.task.data.facts.objects_by_subject()
         return {
             subject: self._words([*own, *(f" {one}" for one in own)])
             for subject, own in named.items()
+            if subject in asked
         }
 
     @cached_property
     def partners(self) -> Mapping[tuple[str, bool], Mapping[str, str]]:
-        """For relation and kind of words: another subject in the place of each."""
+        """For relation and kind of words: another subject in the place of each.
+
+        Only subjects that count take part: another's few attributes would be no
+        measure of what frequent words give.
+        """
+        fewest = self.task.study.enrichment.min_attributes
         found = {}
         for relation in dict.fromkeys(q.relation.id for q in self.questions):
             subjects = [
                 q.fact.subject for q in self.questions if q.relation.id == relation
             ]
-            for has_texts, known in ((True, self.attributes), (False, self.objects)):
-                chosen = [s for s in dict.fromkeys(subjects) if s in known]
+            for has_texts, known, least in (
+                (True, self.attributes, fewest),
+                (False, self.objects, 1),
+            ):
+                chosen = [
+                    subject
+                    for subject in dict.fromkeys(subjects)
+                    if len(known.get(subject, ())) >= least
+                ]
                 seed = f"{self.task.study.seed} {relation}"
                 found[relation, has_texts] = _another_of_each(chosen, seed)
         return found
@@ -178,7 +189,11 @@ def read_prefixes(reading: Reading, prefixes: Iterable[Tokens]) -> None:
 def best_words(
     reading: Reading, states: Float[Tensor, "prefix layer d"]
 ) -> Int[np.ndarray, "prefix layer k"]:
-    """The k best words of every state, best first."""
+    """The k best words of every state, best first.
+
+    Words tied with the next best one are `NO_WORD`: which of them are among the best k
+    would be decided by their numbers. A state that scores all words alike has none.
+    """
     model, config = reading.task.model, reading.task.study.enrichment
     step = max(1, projected_rows(model) // states.shape[1])
     found = []
@@ -186,10 +201,17 @@ def best_words(
         scores = readout(
             model.network, model.architecture, part, norm=config.norm == "final"
         )
-        words = scores_of_words(reading, scores.flatten(0, 1))
-        top = words.topk(config.top_k, dim=-1).indices
+        top = _best_k(scores_of_words(reading, scores.flatten(0, 1)), config.top_k)
         found.append(top.unflatten(0, part.shape[:2]).to(torch.int32).cpu().numpy())
     return np.concatenate(found)
+
+
+def _best_k(scores: Float[Tensor, "row word"], k: int) -> Int[Tensor, "row k"]:
+    best = scores.topk(min(k + 1, scores.shape[1]), dim=-1)
+    if scores.shape[1] == k:
+        return best.indices
+    is_ahead = best.values[:, :k] > best.values[:, k:]
+    return best.indices[:, :k].masked_fill(~is_ahead, NO_WORD)
 
 
 def scores_of_words(
@@ -222,17 +244,20 @@ def _rows(
     is_located = np.array([probe.subject is not None for probe in probes])
     places = [probe.subject for probe in probes]
     columns = identity_columns(context, probes) | {
+        "first_position": pa.array(
+            [p.positions[0] if p else None for p in places], pa.int32()
+        ),
         "position": pa.array([p.last if p else None for p in places], pa.int32()),
         "covers_more": pa.array([p.covers_more if p else None for p in places]),
         "k": pa.array([top.shape[2]] * len(probes), pa.int32()),
-        "stop_words": pa.array([STOP_WORDS_HASH] * len(probes), pa.string()),
+        "stop_words": pa.array([stop_words_hash()] * len(probes), pa.string()),
     }
+    subjects = [probe.question.fact.subject for probe in probes]
     for name, known in (("attribute", reading.attributes), ("object", reading.objects)):
-        sizes = [len(known.get(p.question.fact.subject, ())) or None for p in probes]
-        columns[f"{name}_count"] = pa.array(sizes, pa.int32())
-    others = _partners_of(reading, probes, has_texts=False)
-    sizes = [len(reading.objects.get(other, ())) or None for other in others]
-    columns["other_object_count"] = pa.array(sizes, pa.int32())
+        others = _partners_of(reading, probes, has_texts=name == "attribute")
+        for prefix, owners in (("", subjects), ("other_", others)):
+            sizes = [len(known.get(owner, ())) or None for owner in owners]
+            columns[f"{prefix}{name}_count"] = pa.array(sizes, pa.int32())
     for name, words in _word_sets(reading, probes).items():
         hits, has_words = _hits(reading, top, words)
         columns[name] = lists(hits, pa.int16(), (is_located & has_words).tolist())
@@ -288,7 +313,8 @@ def _hits(
     """How many of the best words are among each prompt's words; and who has words."""
     has_words = np.array([own is not None and len(own) > 0 for own in words])
     hits = np.zeros(top.shape[:2], dtype=np.int16)
-    is_word = np.zeros(reading.word_count, dtype=bool)
+    # One place more: `NO_WORD` is the last, and never a hit.
+    is_word = np.zeros(reading.word_count + 1, dtype=bool)
     for row, own in enumerate(words):
         if own is None or not len(own):
             continue

@@ -10,19 +10,35 @@ Source: Geva et al. (2023) clean both sides of the attributes rate in this way.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 
 import numpy as np
-from bm25s.stopwords import STOPWORDS_EN_PLUS
 from jaxtyping import Int
 from transformers import PreTrainedTokenizerFast
 
 from concord.results import fingerprint
 
 SHORTEST = 3
-STOP_WORDS = frozenset(word.casefold() for word in STOPWORDS_EN_PLUS)
-STOP_WORDS_HASH = fingerprint(sorted(STOP_WORDS))
 _BYTE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 _WORD_START = "▁Ġ"
+
+
+@cache
+def stop_words() -> frozenset[str]:
+    """English words that say nothing of a subject: a list of our own keeping.
+
+    With a library's list the rates would change when the library does.
+    """
+    text = files("concord.analyses").joinpath("stop_words.txt").read_text("utf-8")
+    lines = (line.strip().casefold() for line in text.splitlines())
+    return frozenset(line for line in lines if line and not line.startswith("#"))
+
+
+@cache
+def stop_words_hash() -> str:
+    """Which list it is, for the rows."""
+    return fingerprint(sorted(stop_words()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,4 +91,4 @@ def word_of(tokenizer: PreTrainedTokenizerFast, number: int) -> str | None:
     text = tokenizer.convert_tokens_to_string([piece]) if bare else ""
     word = text.strip().casefold()
     is_word = len(word) >= SHORTEST and any(letter.isalpha() for letter in word)
-    return word if is_word and "�" not in word and word not in STOP_WORDS else None
+    return word if is_word and "�" not in word and word not in stop_words() else None
