@@ -4,7 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable
 from fnmatch import fnmatchcase
-from itertools import combinations
+from itertools import combinations, permutations
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -21,6 +21,7 @@ from synthetic_run import (
 )
 
 from concord.errors import ResultsError
+from concord.metrics.agreement import NO_PAIR
 from concord.metrics.other_measures import MEASURE_NAMES
 from concord.results import Run, read_rows
 from concord.summary import MEASURES, Summary, describe, summarise, write_summary
@@ -415,6 +416,8 @@ def test_one_template_has_no_agreement_but_an_accuracy(tmp_path: Path):
     assert found["value"] is None and found["reason"]
     assert value(summary, "facts.accuracy", "base")["value"] is not None
     assert difference(summary, "facts.agreement", "tuned-1")["verdict"] is None
+    found = value(summary, "facts.chance_corrected_agreement", "base")
+    assert (found["value"], found["reason"]) == (None, NO_PAIR)
 
 
 def test_one_subject_in_each_relation_has_no_interval(tmp_path: Path):
@@ -425,6 +428,29 @@ def test_one_subject_in_each_relation_has_no_interval(tmp_path: Path):
     assert "too few subjects" in found["reason"]
     found = difference(summary, "facts.agreement", "tuned-1")
     assert (found["p"], found["verdict"]) == (None, None)
+    found = value(summary, "facts.chance_corrected_agreement", "base")
+    assert (found["value"], found["reason"]) == (None, NO_PAIR)
+
+
+def test_relations_without_a_correction_for_chance_are_counted(tmp_path: Path):
+    run = write_synthetic_run(
+        tmp_path, models=2, analyses=["facts"], contexts=["study"]
+    )
+
+    def collapse(table: pa.Table) -> pa.Table:
+        keeps = np.array(table["relation"].to_pylist()) == "P100"
+        given = np.where(keeps, table["prediction_index"].to_numpy(), 3)
+        return with_column(table, "prediction_index", pa.array(given, pa.int32()))
+
+    rewrite(run, "facts", "tuned-1", collapse)
+    summary = summarise(run, **FAST)
+    for look_up in (value, difference):
+        found = look_up(summary, "facts.chance_corrected_agreement", "tuned-1")
+        assert found["value"] is not None and found["n"]["relations"] == 1
+        assert found["reason"] == (
+            "corrected over 1 of 4 relations; in 3 one answer to everything: agreement "
+            "by chance is 1"
+        )
 
 
 def test_one_answer_to_everything_is_collapse_not_consistency(tmp_path: Path):
@@ -649,15 +675,11 @@ def test_chance_corrected_agreement_equals_its_definition(run: Run, summary: Sum
     for context in range(3):
         for relation in relations:
             own = [rows[context] for fact, rows in found.items() if fact[0] == relation]
-            columns = list(zip(*own, strict=True))
-            shares = [
-                {p: fmean(row["prediction"] == p for row in column) for p in names}
-                for column in columns
-                for names in [{row["prediction"] for row in column}]
-            ]
+            columns = [[row["prediction"] for row in c] for c in zip(*own, strict=True)]
             chance = fmean(
-                sum(one[p] * other.get(p, 0) for p in one)
-                for one, other in combinations(shares, 2)
+                one[fact] == other[another]
+                for one, other in permutations(columns, 2)
+                for fact, another in permutations(range(len(own)), 2)
             )
             agreement = fmean(agreement_of(rows) for rows in own)
             values.append((agreement - chance) / (1 - chance))

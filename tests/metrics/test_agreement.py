@@ -1,18 +1,19 @@
 """Agreement: worked by hand, against its definition in plain Python, and laws."""
 
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
 
 from concord.metrics.agreement import (
     NO_ANSWER,
+    NO_PAIR,
     NOT_ASKED,
+    ONE_ANSWER,
     accuracy,
     agreeing_partner_share,
     all_agree,
     chance_agreement,
-    chance_corrected,
     consistent_and_correct,
     context_agreement,
     equal_pair_count,
@@ -130,64 +131,111 @@ def test_one_context_has_no_context_agreement():
 
 
 def test_chance_agreement_of_two_answers_worked_by_hand():
-    # Template 0 answers a a b b (half, half), template 1 a a a b (3/4, 1/4):
-    # A_e = 1/2 * 3/4 + 1/2 * 1/4 = 1/2; A = 3/4; k = 1/2
+    # Template 0 answers a a b b, template 1 a a a b: of 16 pairs of facts 2 * 3 + 2 * 1
+    # answer alike, 3 of them a fact with itself: A_e = (8 - 3) / (16 - 4) = 5/12;
+    # A = 3/4; k = (3/4 - 5/12) / (1 - 5/12) = 4/7
     predictions = np.array([[0, 0, 1, 1], [0, 0, 0, 1]])
     chance = chance_agreement(predictions)
-    assert chance.value == pytest.approx(0.5)
-    assert chance.per_fact.mean() == pytest.approx(0.5)
-    agreement = float(pairwise_agreement(predictions).mean())
-    assert chance_corrected(agreement, chance.value) == pytest.approx(0.5)
+    assert chance.value == pytest.approx(5 / 12)
+    assert chance.per_fact.mean() == pytest.approx(5 / 12)
+    assert _corrected(predictions) == pytest.approx(4 / 7)
 
 
-def test_one_answer_to_everything_has_no_chance_corrected_agreement():
+def test_chance_agreement_is_that_of_pairs_of_different_facts():
+    rng = np.random.default_rng(8)
+    predictions = rng.integers(3, size=(4, 6))
+    predictions[rng.random(predictions.shape) < 0.2] = NOT_ASKED
+    predictions[rng.random(predictions.shape) < 0.1] = NO_ANSWER
+    asked = predictions != NOT_ASKED
+    expected = []
+    for fact in range(6):
+        shares = []
+        for one, other in permutations(np.flatnonzero(asked[:, fact]), 2):
+            alike = [
+                predictions[one, f] == predictions[other, g] >= 0
+                for f, g in permutations(range(6), 2)
+                if asked[one, f] and asked[other, g]
+            ]
+            shares.append(np.mean(alike))
+        if shares:
+            expected.append(np.mean(shares))
+    chance = chance_agreement(predictions)
+    assert chance.value == pytest.approx(np.mean(expected))
+    assert np.nanmean(chance.per_fact) == pytest.approx(np.mean(expected))
+
+
+@pytest.mark.parametrize("facts", [2, 5, 20])
+def test_correction_for_chance_is_unbiased_in_small_relations(facts: int):
+    # Answers are a fact's own with chance .8, else uniform: k = .8^2, however many the
+    # facts. With a fact's own pairs counted as chance it is .48 for two of them.
+    rng = np.random.default_rng(9)
+    found = []
+    for _ in range(500):
+        own, other = rng.integers(5, size=facts), rng.integers(5, size=(4, facts))
+        answers = np.where(rng.random((4, facts)) < 0.8, own, other)
+        if chance_agreement(answers).value < 1:
+            found.append(_corrected(answers))
+    assert 0.54 < np.mean(found) < 0.7
+
+
+def test_one_answer_to_everything_leaves_nothing_to_correct():
     chance = chance_agreement(np.zeros((4, 9), dtype=np.int64))
-    assert chance.value == pytest.approx(1.0)
-    assert np.isnan(chance_corrected(1.0, chance.value))
+    assert chance.value == 1
+    assert chance.reason == ONE_ANSWER
+
+
+def test_one_fact_or_one_template_has_no_agreement_by_chance():
+    for shape in ((4, 1), (1, 9), (1, 1)):
+        chance = chance_agreement(np.zeros(shape, dtype=np.int64))
+        assert np.isnan(chance.value)
+        assert np.isnan(chance.per_fact).all()
+        assert chance.reason == NO_PAIR
 
 
 def test_independent_answers_agree_as_chance_says():
     predictions = np.random.default_rng(4).integers(5, size=(6, 4000))
-    chance = chance_agreement(predictions)
-    assert chance.value == pytest.approx(1 / 5, abs=0.01)
-    agreement = float(pairwise_agreement(predictions).mean())
-    assert chance_corrected(agreement, chance.value) == pytest.approx(0, abs=0.02)
+    assert chance_agreement(predictions).value == pytest.approx(1 / 5, abs=0.01)
+    assert _corrected(predictions) == pytest.approx(0, abs=0.02)
 
 
-def test_chance_agreement_without_a_pair_is_missing():
-    assert np.isnan(chance_agreement(np.zeros((1, 3), dtype=np.int64)).value)
+def test_answers_that_could_not_be_read_agree_with_none_by_chance():
+    # Of the two pairs of different facts, (a, a) and (unread, unread), one agrees.
+    predictions = np.array([[0, NO_ANSWER], [NO_ANSWER, 0]])
+    assert chance_agreement(predictions).value == pytest.approx(1 / 2)
 
 
 def test_chance_agreement_leaves_templates_not_asked_out():
     # Fact 2 has no second template. Template 0: a b b; template 1 over facts 0, 1: a b.
-    # Facts 0 and 1: p0.p1 = 1/3 * 1/2 + 2/3 * 1/2 = 1/2; fact 2 has no pair.
+    # Pairs of different facts: a-b, b-a, b-a, b-b: 1 of 4 agrees; fact 2 has no pair.
     predictions = np.array([[0, 1, 1], [0, 1, NOT_ASKED]])
     chance = chance_agreement(predictions)
-    assert chance.value == pytest.approx(0.5)
+    assert chance.value == pytest.approx(1 / 4)
     np.testing.assert_array_equal(np.isnan(chance.per_fact), [False, False, True])
 
 
-def test_linear_term_with_a_missing_template_worked_by_hand():
-    # Templates answer a a b, a b b, a a -:
-    # p0 = (2, 1) / 3, p1 = (1, 2) / 3, p2 = (1, 0).
-    # p0.p1 = 12/27, p0.p2 = 18/27, p1.p2 = 9/27: facts 0 and 1 expect 13/27, fact 2 has
-    # one pair and expects 12/27; A_e = 38/81.
-    # Answers met in the other templates, mean over a fact's ordered pairs, twice:
-    # 36/27, 24/27, 27/27; less what is expected: 23/27, 11/27, 15/27, mean 49/81.
-    predictions = np.array([[0, 0, 1], [0, 1, 1], [0, 0, NOT_ASKED]])
+def test_linear_term_worked_by_hand():
+    # Templates answer a a b and a b b. A fact's two answers are met in the others:
+    # fact 0: a in (b, b) 0 of 2, a in (a, b) 1 of 2; fact 1: a in (a, b) 1, b in (a, b)
+    # 1; fact 2: b in (a, b) 1, b in (a, a) 0. Means h of 4: 1/4, 1/2, 1/4; A_e = 1/3.
+    # The linear term of a mean over pairs is 2 h - A_e.
+    predictions = np.array([[0, 0, 1], [0, 1, 1]])
     chance = chance_agreement(predictions)
-    assert chance.value == pytest.approx(38 / 81)
-    np.testing.assert_allclose(chance.per_fact, np.array([58, 22, 34]) / 81)
+    assert chance.value == pytest.approx(1 / 3)
+    np.testing.assert_allclose(chance.per_fact, [1 / 6, 2 / 3, 1 / 6])
 
 
-def test_linear_term_of_chance_agreement_predicts_a_reweighting():
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+def test_linear_term_of_chance_agreement_predicts_a_reweighting(missing: float):
     # Doubling one fact moves A_e by (its value - A_e) / (n + 1), to first order.
-    predictions = np.random.default_rng(5).integers(4, size=(5, 3000))
+    rng = np.random.default_rng(5)
+    predictions = rng.integers(4, size=(5, 3000))
+    predictions[rng.random(predictions.shape) < missing] = NOT_ASKED
     chance = chance_agreement(predictions)
-    fact = int(np.argmax(chance.per_fact))
+    fact = int(np.nanargmax(chance.per_fact))
     doubled = np.concatenate([predictions, predictions[:, [fact]]], axis=1)
     moved = chance_agreement(doubled).value - chance.value
-    expected = (chance.per_fact[fact] - chance.value) / 3001
+    count = np.isfinite(chance.per_fact).sum()
+    expected = (chance.per_fact[fact] - chance.value) / (count + 1)
     assert moved == pytest.approx(expected, rel=0.02)
 
 
@@ -195,3 +243,8 @@ def test_equal_pairs_of_no_templates_are_none():
     np.testing.assert_array_equal(
         equal_pair_count(np.zeros((0, 2), dtype=np.int64)), [0, 0]
     )
+
+
+def _corrected(predictions: np.ndarray) -> float:
+    chance = chance_agreement(predictions).value
+    return float((pairwise_agreement(predictions).mean() - chance) / (1 - chance))

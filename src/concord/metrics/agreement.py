@@ -6,6 +6,7 @@ part in no pair and no share; `NO_ANSWER`, a prompt whose answer could not be re
 takes part in every pair and agrees with nothing, not even another `NO_ANSWER`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,9 @@ from jaxtyping import Bool, Float, Int
 
 NOT_ASKED = -1
 NO_ANSWER = -2
+ONE_ANSWER = "one answer to everything: agreement by chance is 1"
+NO_PAIR = "one wording or one fact: there is no agreement by chance to compare with"
+"""Why agreement is not corrected for chance."""
 
 
 def pairwise_agreement(
@@ -161,10 +165,17 @@ class ChanceAgreement:
     """Agreement expected if templates answered at random from their own marginals."""
 
     value: float
-    """A_e in [0, 1]; NaN without a fact that has a pair."""
+    """A_e in [0, 1]; NaN where no two facts can be compared."""
     per_fact: Float[np.ndarray, " fact"]
     """Values whose mean is A_e and whose variation is that of A_e over samples of facts
     (the linear term of A_e); not shares, and NaN for facts without a pair."""
+
+    @property
+    def reason(self) -> str:
+        """Why agreement cannot be corrected by it; empty where it can."""
+        if np.isnan(self.value):
+            return NO_PAIR
+        return ONE_ANSWER if self.value == 1 else ""
 
 
 def chance_agreement(
@@ -172,54 +183,70 @@ def chance_agreement(
 ) -> ChanceAgreement:
     """Agreement that the answers' frequencies alone would give, within one relation.
 
-    With p_v(o) the share of the facts asked with template v that are answered o, a
-    fact's expected agreement is the mean of p_v . p_w over its template pairs; A_e is
-    its mean over facts. A model that always gives one answer has A_e = 1.
+    For two templates it is the share of equal answers among all pairs of different
+    facts, one asked with the first template and one with the second. A fact's own two
+    answers are left out: they agree by more than chance, and in small relations would
+    shrink what is left by some 1 / facts. A fact expects the mean over its template
+    pairs; A_e is the mean over facts. Agreement is corrected to (A - A_e) / (1 - A_e):
+    1 means full agreement, 0 what chance gives. A model that always gives one answer
+    has A_e = 1, and nothing is left to correct.
 
     Source:
-        Our extension of chance-corrected agreement (Cohen 1960) to template pairs.
+        Our extension of chance-corrected agreement (Cohen 1960) to template pairs; as a
+        U-statistic, with its linear term (Hoeffding 1948).
     """
-    template_count, fact_count = predictions.shape
-    if pair_count(predictions).sum() == 0:
-        return ChanceAgreement(float("nan"), np.full(fact_count, np.nan))
-    asked = predictions != NOT_ASKED
-    marginals = _marginals(predictions, asked)
-    mixed = asked.T.astype(float) @ marginals
-    ordered_pairs = 2.0 * pair_count(predictions)
-    ordered_pairs[ordered_pairs == 0] = np.nan
-    own = (marginals**2).sum(axis=1) @ asked
-    expected = ((mixed**2).sum(axis=1) - own) / ordered_pairs
+    asked = (predictions != NOT_ASKED).astype(float)
+    counts, sizes = _answer_counts(predictions), asked.sum(axis=1)
+    own = np.array([equal.sum(axis=1) for equal in _equals(predictions)])
+    compared = np.outer(sizes, sizes) - asked @ asked.T
+    np.fill_diagonal(compared, 0)
+    is_comparable = compared > 0
+    # Divided, not multiplied by an inverse: equal counts must give exactly 1.
+    compared[~is_comparable] = 1
+    chance = is_comparable * (counts @ counts.T - own) / compared
+    pairs = _over_pairs(is_comparable.astype(float), asked)
+    if not pairs.any():
+        return ChanceAgreement(np.nan, np.full(len(pairs), np.nan))
+    expected = _over_pairs(chance, asked) / np.where(pairs > 0, pairs, np.nan)
+    share = np.divide(asked, pairs, out=np.zeros_like(asked), where=pairs > 0)
+    weight = is_comparable * (share @ asked.T) / compared
+    met = np.take_along_axis(weight @ counts, np.maximum(predictions, 0), axis=1)
+    moved = np.where(predictions >= 0, met, 0.0).sum(axis=0)
+    for own_weight, equal in zip(weight, _equals(predictions), strict=True):
+        moved -= own_weight @ equal
+    moved -= asked.T @ (weight * chance @ sizes) - _over_pairs(weight * chance, asked)
+    per_fact = expected + 2 * moved
     value = float(np.nanmean(expected))
-    answer = np.where(predictions >= 0, predictions, 0)
-    met = mixed[np.arange(fact_count), answer]
-    met = met - marginals[np.arange(template_count)[:, None], answer]
-    per_fact = 2 * np.where(predictions >= 0, met, 0.0).sum(axis=0) / ordered_pairs
-    per_fact -= expected
     return ChanceAgreement(value, per_fact + value - float(np.nanmean(per_fact)))
 
 
-def chance_corrected(agreement: float, chance: float) -> float:
-    """Agreement beyond what the answers' frequencies give: (A - A_e) / (1 - A_e).
-
-    Returns:
-        1 means full agreement, 0 what chance gives, below 0 less; NaN where A_e = 1
-        (one answer to everything: then agreement says nothing).
-    """
-    return (agreement - chance) / (1 - chance) if chance < 1 else float("nan")
+def _over_pairs(
+    values: Float[np.ndarray, "template template"],
+    asked: Float[np.ndarray, "template fact"],
+) -> Float[np.ndarray, " fact"]:
+    """Sum over the ordered pairs of templates that a fact was asked with."""
+    return ((asked.T @ values) * asked.T).sum(axis=1)
 
 
-def _marginals(
+def _equals(
     predictions: Int[np.ndarray, "template fact"],
-    asked: Bool[np.ndarray, "template fact"],
+) -> Iterator[Bool[np.ndarray, "template fact"]]:
+    """For each template, where the others give a fact the answer that it gives."""
+    for own in predictions:
+        yield (predictions == own) & (own >= 0)
+
+
+def _answer_counts(
+    predictions: Int[np.ndarray, "template fact"],
 ) -> Float[np.ndarray, "template answer"]:
+    """How many facts each template gives each answer."""
     template_count = len(predictions)
-    answer_count = max(int(predictions.max()) + 1, 1)
+    answer_count = max(int(predictions.max(initial=0)) + 1, 1)
     template = np.broadcast_to(np.arange(template_count)[:, None], predictions.shape)
     answered = predictions >= 0
     codes = template[answered] * answer_count + predictions[answered]
     counts = np.bincount(codes, minlength=template_count * answer_count)
-    counts = counts.reshape(template_count, answer_count)
-    return counts / np.maximum(asked.sum(axis=1), 1)[:, None]
+    return counts.reshape(template_count, answer_count).astype(float)
 
 
 def _place_in_run(

@@ -72,7 +72,7 @@ ANSWER_MEASURES: dict[str, Measure] = {
         title="Answer agreement, chance-corrected",
         meaning="Agreement beyond what the frequencies of the model's answers give by "
         "chance; 0 when it answers everything alike at random.",
-        formula="(A - A_e) / (1 - A_e), A_e from the answers per instruction",
+        formula="(A - A_e) / (1 - A_e), A_e between different questions",
         lowest=None,
     ),
     "answers.*.group_agreement": replace(

@@ -164,7 +164,9 @@ def _value_entries(
             "n": _counts(sample, outcome),
             "contexts_sd": number(contexts_deviation(per_context)),
             "micro": number(_micro(outcome)) if is_drawn else None,
-            "reason": _reason(sample, (key, model), value, low[index], is_drawn),
+            "reason": _reason(
+                sample, (key, model), value, low[index], is_drawn, outcome.reason
+            ),
         }
     return entries
 
@@ -223,6 +225,7 @@ def _difference_entries(
                 drawn.estimate[index],
                 low[index],
                 inside,
+                _left_out(pair),
             ),
         }
     return entries
@@ -248,14 +251,19 @@ def _counts(sample: Sample, outcome: Outcome) -> dict[str, int | None]:
 
 
 def _reason(
-    sample: Sample, place: tuple[str, str], value: float, low: float, is_drawn: bool
+    sample: Sample,
+    place: tuple[str, str],
+    value: float,
+    low: float,
+    is_drawn: bool,
+    noted: str,
 ) -> str | None:
     key = place[0]
     if np.isnan(value):
         if place in sample.reasons:
             return sample.reasons[place]
-        if key.startswith("facts.chance_corrected"):
-            return "one answer to everything: agreement by chance is 1"
+        if noted:
+            return noted
         name = key.partition("@")[0].rpartition(".")[2]
         return _UNDEFINED.get(name, "no unit that this measure needs")
     if not is_drawn and not key.startswith("pararel."):
@@ -264,7 +272,13 @@ def _reason(
         return "a mean over templates: no interval over subjects"
     if np.isnan(low):
         return "too few subjects to draw from: no interval"
-    return None
+    return noted or None
+
+
+def _left_out(pair: Pair) -> str:
+    """What was left out of a difference, on either side."""
+    base = f"of the base: {pair.before.reason}" if pair.before.reason else ""
+    return "; ".join(filter(None, (pair.after.reason, base)))
 
 
 def _absent(

@@ -49,6 +49,8 @@ class Outcome:
     """Prompts it was computed from."""
     has_interval: bool = True
     """False for a number that is no mean over units; then numerator is constant."""
+    reason: str = ""
+    """Why it has no value, or what was left out of it."""
 
     @property
     def is_mean(self) -> bool:
@@ -74,7 +76,12 @@ class Outcome:
 
     def only(self, kept: Bool[np.ndarray, " unit"]) -> "Outcome":
         """The same over some of the units."""
-        return Outcome(self.numerator * kept, self.denominator * kept, self.prompts)
+        return Outcome(
+            self.numerator * kept,
+            self.denominator * kept,
+            self.prompts,
+            reason=self.reason,
+        )
 
 
 def mean_outcome(

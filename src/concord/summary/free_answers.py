@@ -4,7 +4,7 @@ Units are the questions of a task, those of one group or cluster drawn together.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,6 @@ from concord.summary.named_measures import answer_outcomes
 ANALYSIS = "answers"
 MUCH = 0.5
 """Share of prompts without an answer from which a warning is given."""
-ONE_ANSWER = "one answer to everything: agreement by chance is 1"
 _CORRECTED = "chance_corrected_agreement"
 _COLUMNS = ["contexts", "item", "wording", "normalised", "is_correct", "is_repeat"]
 
@@ -93,8 +92,6 @@ def _summarise_task(
             plain = _of(every, range(every.plain_count))
             found = _outcomes(plain, items) | _perturbed(every)
             others, reasons = answer_outcomes(plain.answers, plain.is_right, named)
-            if not found[_CORRECTED].denominator.any():
-                reasons[_CORRECTED] = ONE_ANSWER
             for name, outcome in (found | others).items():
                 sample.values[f"answers.{dataset}.{name}{suffix}", model] = outcome
             for name, reason in reasons.items():
@@ -131,7 +128,7 @@ def _outcomes(written: Written, items: _Items) -> dict[str, Outcome]:
     prompts = int(asked.sum())
     found = {name: mean_outcome(own[None], prompts) for name, own in values.items()}
     expected = chance_agreement(_met_twice(answers))
-    if expected.value < 1:
+    if not expected.reason:
         counted = ~np.isnan(agreement) & ~np.isnan(expected.per_fact)
         found[_CORRECTED] = Outcome(
             np.where(counted, agreement - expected.per_fact, 0.0)[None],
@@ -142,6 +139,7 @@ def _outcomes(written: Written, items: _Items) -> dict[str, Outcome]:
         found[_CORRECTED] = mean_outcome(
             np.full((1, answers.shape[1]), np.nan), prompts
         )
+        found[_CORRECTED] = replace(found[_CORRECTED], reason=expected.reason)
     return found
 
 

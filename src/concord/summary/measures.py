@@ -45,7 +45,7 @@ MEASURES: dict[str, Measure] = {
         "Chance-corrected agreement",
         "Agreement beyond what the frequencies of the model's answers give by chance; "
         "0 when it answers everything alike at random.",
-        "(A - A_e) / (1 - A_e), A_e from the answers per template in the relation",
+        "(A - A_e) / (1 - A_e), A_e between different facts of the relation",
         lowest=None,
         by_relation=True,
     ),

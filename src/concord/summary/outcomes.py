@@ -1,5 +1,6 @@
 """What one model answered -> outcomes per fact."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -57,14 +58,17 @@ def _relation_outcomes(facts: Facts, answers: Answers) -> dict[str, Outcome]:
     """The measures that need all answers of a relation, as values per fact."""
     shape = (len(answers.predictions), len(facts.fact))
     top, entropy, chance = (np.full(shape, np.nan) for _ in range(3))
-    for _, own in facts.by_relation():
+    uncorrected: dict[str, set[int]] = {}
+    for relation, own in facts.by_relation():
         candidates = int(facts.candidate_count[own].max())
         for context, predictions in enumerate(answers.predictions[:, :, own]):
             concentration = answer_concentration(predictions, candidates)
             top[context, own] = concentration.top_share_per_fact
             entropy[context, own] = concentration.entropy_per_fact
             expected = chance_agreement(predictions)
-            if expected.value < 1:
+            if expected.reason:
+                uncorrected.setdefault(expected.reason, set()).add(relation)
+            else:
                 chance[context, own] = expected.per_fact
     prompts = int(answers.asked.sum())
     counted = ~np.isnan(answers.agreement) & ~np.isnan(chance)
@@ -73,10 +77,30 @@ def _relation_outcomes(facts: Facts, answers: Answers) -> dict[str, Outcome]:
             np.where(counted, answers.agreement - chance, 0.0),
             np.where(counted, 1 - chance, 0.0),
             prompts,
+            reason=_left_out(uncorrected, len(facts.relations), counted.any()),
         ),
         "facts.top_answer_share": mean_outcome(top, prompts),
         "facts.answer_entropy": mean_outcome(entropy, prompts),
     }
+
+
+def _left_out(
+    uncorrected: Mapping[str, set[int]], relation_count: int, is_measured: np.bool_
+) -> str:
+    """Relations whose agreement is not corrected for chance in every context, and why.
+
+    Args:
+        uncorrected: For each reason the relations it concerns.
+        relation_count: Of all.
+        is_measured: Whether any is left.
+    """
+    if not is_measured:
+        return "; ".join(uncorrected)
+    if not uncorrected:
+        return ""
+    whole = relation_count - len(set().union(*uncorrected.values()))
+    told = "; ".join(f"in {len(own)} {why}" for why, own in uncorrected.items())
+    return f"corrected over {whole} of {relation_count} relations; {told}"
 
 
 def family_outcomes(run: Run, facts: Facts, answers: Answers) -> dict[str, Outcome]:
