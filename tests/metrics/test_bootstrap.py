@@ -34,6 +34,50 @@ def test_a_label_in_two_strata_is_two_clusters():
     np.testing.assert_array_equal(sums[:, 0], [1, 2, 7])
 
 
+def test_a_subject_of_several_relations_is_drawn_in_all_of_them_at_once():
+    # One number for each of 400 subjects, the same in 8 relations: its mean is known no
+    # better than from one relation. Relations drawn apart say 1 / sqrt(8) of the error.
+    values = np.random.default_rng(0).normal(size=400)
+    subjects = np.tile(np.arange(400), 8)
+    clusters = cluster_units(np.repeat(np.arange(8), 400), subjects)
+    sums = clusters.sums(one_column(values[subjects]))
+    design = {"clusters": clusters, "replicates": 4000}
+    joint = bootstrap(sums, np.ones_like(sums), is_joint=True, **design)
+    apart = bootstrap(sums, np.ones_like(sums), **design)
+    error = values.std(ddof=1) / np.sqrt(400)
+    assert joint.within.std() == pytest.approx(error, rel=0.04)
+    assert apart.within.std() == pytest.approx(error / np.sqrt(8), rel=0.04)
+    np.testing.assert_array_equal(joint.estimate, apart.estimate)
+    np.testing.assert_array_equal(joint.across, apart.across)
+
+
+def test_a_joint_draw_has_the_closed_form_error_whatever_the_relations_hold():
+    # Relations of other sizes, some subjects in one of them only: the closed form of
+    # the influence, summed by subject, is the error of the mean of relation means.
+    rng = np.random.default_rng(1)
+    subjects = np.concatenate([np.arange(300), np.arange(200, 260)])
+    strata = np.repeat([0, 1], [300, 60])
+    values = rng.normal(size=300)[subjects] + rng.normal(size=360)
+    clusters = cluster_units(strata, subjects)
+    top = clusters.sums(one_column(values))
+    bottom = np.ones_like(top)
+    drawn = bootstrap(top, bottom, clusters=clusters, replicates=8000, is_joint=True)
+    moved = clusters.by_subject(influence(top, bottom, clusters=clusters))
+    assert moved.shape == (300, 1) and len(clusters) == 360
+    closed = standard_error(moved, clusters.pool)
+    assert drawn.within.std() == pytest.approx(closed[0], rel=0.05)
+
+
+def test_clusters_are_summed_by_subject_worked_by_hand():
+    strata = np.array(["P1", "P1", "P2", "P2"])
+    clusters = cluster_units(strata, np.array(["b", "a", "c", "a"]))
+    np.testing.assert_array_equal(clusters.subject, [0, 1, 0, 2])
+    sums = clusters.sums(one_column(np.array([1, 2, 4, 8])))
+    np.testing.assert_array_equal(clusters.by_subject(sums)[:, 0], [2 + 8, 1, 4])
+    np.testing.assert_array_equal(clusters.pool.of_unit, [1, 0, 2, 0])
+    np.testing.assert_array_equal(clusters.pool.stratum, [0, 0, 0])
+
+
 def test_estimate_is_the_mean_of_relation_means_worked_by_hand():
     # relation 0: 1 0 -> 1/2; relation 1: 1 1 1 0 -> 3/4
     strata = np.array([0, 0, 1, 1, 1, 1])

@@ -7,7 +7,9 @@ all models and measures are resampled by one product of a weight matrix with the
 per cluster; columns share their resamples, which keeps differences paired.
 
 A subject label that occurs in several relations is one cluster in each: strata are
-drawn independently, and correlation across relations is not modelled.
+drawn independently, and correlation across relations is not modelled. Where one number
+of a subject stands in all of its relations, subjects are drawn jointly: each replicate
+draws from all subjects at once, and a subject counts as often in every relation.
 """
 
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
 Weighting = Literal["macro", "micro"]
 _BLOCK_CELLS = 1 << 18
@@ -34,6 +36,8 @@ class Clusters:
     """Stratum of each cluster, ascending."""
     unit_count: Int[np.ndarray, " stratum"]
     """Units in each stratum."""
+    subject: Int[np.ndarray, " cluster"]
+    """What a cluster is of, numbered from 0: one number, wherever its label occurs."""
 
     def __len__(self) -> int:
         """Number of clusters."""
@@ -72,6 +76,22 @@ class Clusters:
     def _first_unit(self) -> Int[np.ndarray, " cluster"]:
         return np.searchsorted(self.of_unit[self._order], np.arange(len(self)))
 
+    @cached_property
+    def pool(self) -> "Clusters":
+        """All subjects in one stratum: the design of a joint draw."""
+        subjects = np.arange(int(self.subject.max(initial=-1)) + 1)
+        units = np.array([len(self.of_unit)])
+        of_unit = self.subject[self.of_unit]
+        return Clusters(of_unit, np.zeros_like(subjects), units, subjects)
+
+    def by_subject(
+        self, values: Float[np.ndarray, "cluster column"]
+    ) -> Float[np.ndarray, "subject column"]:
+        """Sum over the strata in which a subject stands."""
+        order = np.argsort(self.subject, kind="stable")
+        first = np.searchsorted(self.subject[order], self.pool.subject)
+        return np.add.reduceat(values[order], first, axis=0)
+
     def weights(self, weighting: Weighting) -> Float[np.ndarray, " stratum"]:
         """What a stratum counts: alike (macro), or as many units as it has (micro)."""
         if weighting == "macro":
@@ -91,7 +111,8 @@ def cluster_units(
     _, stratum = np.unique(strata, return_inverse=True)
     labels, label = np.unique(clusters, return_inverse=True)
     codes, of_unit = np.unique(stratum * len(labels) + label, return_inverse=True)
-    return Clusters(of_unit, codes // max(len(labels), 1), np.bincount(stratum))
+    of, subject = np.divmod(codes, max(len(labels), 1))
+    return Clusters(of_unit, of, np.bincount(stratum), subject)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +135,7 @@ def bootstrap(
     weighting: Weighting = "macro",
     replicates: int = 2000,
     seed: int = 0,
+    is_joint: bool = False,
 ) -> Replicates:
     """Resample clusters within strata, and strata, for all columns at once.
 
@@ -132,6 +154,7 @@ def bootstrap(
         weighting: How strata are averaged.
         replicates: Number of resamples.
         seed: The same seed gives the same resamples, whatever the columns.
+        is_joint: Subjects are drawn from all strata at once (`Clusters.pool`).
 
     Source:
         Davison & Hinkley (1997), section 3.2, and 3.8 for the two stages; McCarthy &
@@ -143,6 +166,7 @@ def bootstrap(
     within = _Tally(replicates, numerator.shape[1])
     values = np.full((len(counts), numerator.shape[1]), np.nan)
     strata_seed, *seeds = np.random.SeedSequence(seed).spawn(len(counts) + 1)
+    pool = _pool_counts(clusters.pool, replicates, seed) if is_joint else None
     bounds = [*clusters.first.tolist(), len(clusters)]
     for stratum, (first, last) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
         own, lower = numerator[first:last], denominator[first:last]
@@ -152,7 +176,10 @@ def bootstrap(
         step = max(1, _BLOCK_CELLS // max(last - first, 1))
         for start in range(0, replicates, step):
             block = slice(start, min(start + step, replicates))
-            weights = _drawn_counts(rng, last - first, block.stop - start)
+            if pool is None:
+                weights = _drawn_counts(rng, last - first, block.stop - start)
+            else:
+                weights = pool[block][:, clusters.subject[first:last]].astype(float)
             parts = (weights @ own, (weights @ lower)[:, denominator_of])
             within.add(block, *parts, counts[stratum])
     once = np.ones((1, len(counts)))
@@ -264,6 +291,19 @@ def _drawn_counts(
     drawn += np.arange(0, replicates * size, size)[:, None]
     counts = np.bincount(drawn.ravel(), minlength=replicates * size)
     return counts.reshape(replicates, size).astype(np.float64)
+
+
+def _pool_counts(
+    pool: Clusters, replicates: int, seed: int
+) -> UInt8[np.ndarray, "replicate subject"]:
+    """How often each subject is drawn, in small numbers: there are many of them."""
+    rng = np.random.default_rng(seed)
+    counts = np.empty((replicates, len(pool)), dtype=np.uint8)
+    step = max(1, _BLOCK_CELLS // max(len(pool), 1))
+    for start in range(0, replicates, step):
+        rows = counts[start : start + step]
+        rows[:] = _drawn_counts(rng, len(pool), len(rows))
+    return counts
 
 
 def _distinct_columns(
