@@ -28,13 +28,14 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from concord.analyses.facts import fact_contexts, questions_of
 from concord.analyses.part import Task
-from concord.analyses.probing import in_batches, padded, probes_of
+from concord.analyses.probing import in_batches, probes_of
 from concord.data.attributes import read_attribute_texts
 from concord.data.collection import Collection
 from concord.data.draw import draw_facts
 from concord.data.pararel import read_pararel
 from concord.models.architecture import architecture_of
 from concord.models.load import LoadedModel, load_model
+from concord.models.padding import padded
 from concord.models.readout import final_states
 from concord.study import Study, resolve_study
 
@@ -123,7 +124,8 @@ def _plain(task: Task) -> Iterator[int]:
 
         def run(chosen: list[int], width: int, own: list[Any] = probes) -> None:
             ids = [own[index].prompt.ids for index in chosen]
-            final_states(model.network, model.architecture, *padded(model, ids, width))
+            batch = padded(ids, width, model.device)
+            final_states(model.network, model.architecture, *batch)
 
         for chosen, _ in in_batches(task, [len(p.prompt.ids) for p in probes], run):
             yield len(chosen)

@@ -9,12 +9,12 @@ import torch
 from concord.analyses import ANALYSES
 from concord.executors import execute, remember_budgets, remembered_budgets
 from concord.models.loader import Loader
+from concord.models.memory import CPU_POSITIONS
 from concord.plan import plan_study
 from concord.progress import SILENT
 from concord.provenance import begin_run
 from concord.results import Run, read_json
 from concord.scoring import rounds
-from concord.scoring.batching import CPU_POSITIONS
 from concord.study import resolve_study
 
 

@@ -23,6 +23,7 @@ from concord.data.attributes import AttributeTexts
 from concord.data.collection import read_collection
 from concord.data.records import Fact
 from concord.errors import ModelError
+from concord.models import memory
 from concord.models.load import load_model
 from concord.plan import plan_study
 from concord.study import MECHANISM, resolve_study
@@ -193,3 +194,33 @@ def test_lists_have_one_row_each_and_null_where_nothing_was_measured():
     assert array.to_pylist() == [[1, 2], None, [5, 6]]
     assert lists(values.astype(float), pa.float32()).to_pylist()[1] == [3.0, 4.0]
     assert lists(values > 3, pa.bool_()).to_pylist()[1] == [False, True]
+
+
+@pytest.mark.parametrize("name", sorted(RUNS))
+def test_memory_that_runs_out_is_remembered_by_every_analysis(
+    name: str, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    task = task_of(settings)
+    whole = rows_of(name, task)
+    assert task.budgets == {}
+    sizes: list[int] = []
+    run = memory.run_or_halve
+
+    def small(batch: Any, *given: Any, rows: int, width: int, who: str) -> Any:
+        def measured() -> Any:
+            sizes.append(rows * width)
+            if rows > 1 and rows * width > 100:
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+            return batch()
+
+        return run(measured, *given, rows=rows, width=width, who=who)
+
+    monkeypatch.setattr(memory, "run_or_halve", small)
+    scarce = rows_of(name, task)
+    assert [list(row) for row in scarce] == [list(row) for row in whole]
+    assert max(sizes) > 100
+    assert task.budgets
+    sizes.clear()
+    again = replace(task, budgets=dict(task.budgets))
+    rows_of(name, again)
+    assert max(sizes) <= 100

@@ -9,6 +9,7 @@ from small_study import write_model
 from concord.errors import ModelError
 from concord.models import states as states_module
 from concord.models.load import LoadedModel, load_model
+from concord.models.memory import TokenBudget
 from concord.models.states import prompt_states
 from concord.study import resolve_study
 
@@ -105,13 +106,15 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing(
     expected, _ = collected(model, PROMPTS)
     real = states_module._batch_states
 
-    def scarce(model, prompts, representation):
-        if len(prompts) > 1:
-            raise torch.OutOfMemoryError("no memory")
-        return real(model, prompts, representation)
+    def scarce(model, prompts, *given):
+        if len(set(prompts)) > 1:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return real(model, prompts, *given)
 
     monkeypatch.setattr(states_module, "_batch_states", scarce)
-    found, _ = collected(model, PROMPTS)
+    budget = TokenBudget()
+    found, _ = collected(model, [*PROMPTS, (1, 9)], budget=budget)
+    assert budget.positions < 4
     for index in expected:
         assert torch.equal(expected[index], found[index])
 
@@ -123,5 +126,5 @@ def test_one_prompt_too_large_is_a_users_error(
         raise torch.OutOfMemoryError("no memory")
 
     monkeypatch.setattr(states_module, "_batch_states", never)
-    with pytest.raises(ModelError, match="out of memory with one prompt"):
+    with pytest.raises(ModelError, match="out of memory on a single row of 3"):
         collected(replace(model), PROMPTS[:1])

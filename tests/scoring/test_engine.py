@@ -17,6 +17,7 @@ from scoring_worlds import (
 from tiny_models import EAGER_ONLY_FAMILIES, FAMILIES, tiny_model
 
 from concord.errors import ModelError, StudyError
+from concord.models.memory import TokenBudget
 from concord.models.readout import unembed
 from concord.scoring import planning, rounds, tree
 from concord.scoring.best_first import best_of
@@ -24,7 +25,6 @@ from concord.scoring.engine import (
     PromptScores,
     ScoringConfig,
     ScoringModel,
-    TokenBudget,
     WorkCounts,
     score_prompts,
 )

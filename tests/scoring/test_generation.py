@@ -10,7 +10,8 @@ from small_study import write_model
 from concord.analyses.facts import scoring_model
 from concord.errors import ModelError
 from concord.models.load import load_model
-from concord.scoring.batching import TokenBudget
+from concord.models.memory import TokenBudget
+from concord.scoring import generation
 from concord.scoring.generation import continue_greedily
 from concord.scoring.passes import ScoringModel
 from concord.study import resolve_study
@@ -113,8 +114,6 @@ def test_equal_prompts_are_run_once_and_counted_each(llama: ScoringModel):
 
 
 def test_memory_that_runs_out_halves_the_batch(llama: ScoringModel, monkeypatch):
-    from concord.scoring import generation
-
     expected = continue_greedily(llama, PROMPTS, max_tokens=2, end_ids=())
     write, sizes = generation._write, []
 
@@ -128,7 +127,16 @@ def test_memory_that_runs_out_halves_the_batch(llama: ScoringModel, monkeypatch)
     budget = TokenBudget()
     found = continue_greedily(llama, PROMPTS, max_tokens=2, end_ids=(), budget=budget)
     assert found == expected
-    assert budget.halvings and max(sizes) > 1
+    assert budget.positions < TokenBudget().positions and max(sizes) > 1
+
+
+def test_an_answer_that_never_fits_is_a_users_error(llama: ScoringModel, monkeypatch):
+    def never(*given: Any) -> Any:
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(generation, "_write", never)
+    with pytest.raises(ModelError, match="prompt of 5 tokens: out of memory on a sing"):
+        continue_greedily(llama, PROMPTS, max_tokens=2, end_ids=())
 
 
 def test_a_prompt_without_room_for_its_answer_is_refused(llama: ScoringModel):

@@ -14,14 +14,15 @@ from typing import Any
 
 import pyarrow as pa
 
+from concord.analyses.budgets import remembered_budget
 from concord.analyses.facts import scoring_model
 from concord.analyses.part import Part, Task
 from concord.data.answer_text import answer_in, has_stopped, normalised
 from concord.data.free_tasks import FreeData, FreeItem
 from concord.models.contexts import Context, contexts_of
 from concord.models.encoder import EncodedPrompt
+from concord.models.memory import TokenBudget
 from concord.models.prompts import encode_in_context, encoder_of
-from concord.scoring.batching import TokenBudget
 from concord.scoring.engine import budget_of
 from concord.scoring.generation import Continuation, continue_greedily
 from concord.scoring.records import ScoringConfig
@@ -61,7 +62,8 @@ def run(task: Task) -> Iterator[Part]:
             continue
         if budget is None:
             config = ScoringConfig(head_dtype=task.study.facts.head_dtype)
-            budget = budget_of(scoring_model(task.model), config)
+            first = budget_of(scoring_model(task.model), config)
+            budget = remembered_budget(task, "answers", first.positions)
         prompts = _encode(task, block)
         written = _answer(task, block, prompts, budget)
         yield Part(block.name, _rows(task, block, prompts, written))

@@ -20,18 +20,18 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from concord.analyses.choice_rows import Alone, Asked, rows_of
-from concord.analyses.facts import scoring_model
+from concord.analyses.facts import scoring_budget, scoring_model
 from concord.analyses.part import Part, Task
 from concord.data.choices import LETTERS, ChoiceData, ChoiceItem, order_of
 from concord.errors import ModelError
 from concord.models.architecture import sliding_window, without_adapter_wrapper
 from concord.models.contexts import Context, contexts_of
 from concord.models.encoder import EncodedPrompt, Encoder
+from concord.models.memory import TokenBudget
 from concord.models.padding import on_grid
 from concord.models.prompts import encode_in_context, encoder_of, in_context
 from concord.models.tokens import Tokens, candidate_ids, candidate_sets
-from concord.scoring.batching import TokenBudget
-from concord.scoring.engine import budget_of, score_prompts
+from concord.scoring.engine import score_prompts
 from concord.scoring.noise import one_by_one
 from concord.scoring.records import ScoringConfig
 from concord.scoring.trie import CandidateTrie, build_trie
@@ -102,7 +102,7 @@ def run(task: Task) -> Iterator[Part]:
             own = [asked[place] for place in call]
             prompts = encode(task, block, own)
             config = scoring_config(task, prompts)
-            budget = budget or budget_of(scoring_model(task.model), config)
+            budget = budget or scoring_budget(task, config)
             wanted = [place for place, index in enumerate(call) if index in chosen]
             tables.append(_measure(task, block, own, prompts, config, budget, wanted))
         yield Part(block.name, pa.concat_tables(tables))

@@ -19,6 +19,7 @@ from concord.analyses.working_copy import method_of, working_copy
 from concord.data.training_sets import TrainingSet
 from concord.errors import ModelError
 from concord.models.load import LoadedModel
+from concord.models.padding import padded
 from concord.models.prompts import encoder_of
 from concord.models.tokens import Tokens, candidate_ids, decoder_start_ids
 from concord.study import FinetunedConfig
@@ -39,13 +40,7 @@ class Batch:
 
 def as_batch(texts: Sequence[Tokens], device: torch.device) -> Batch:
     """Texts of any lengths side by side."""
-    longest = max(map(len, texts))
-    ids = torch.zeros(len(texts), longest, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for place, own in enumerate(texts):
-        ids[place, : len(own)] = torch.tensor(own)
-        mask[place, : len(own)] = 1
-    return Batch(ids.to(device), mask.to(device))
+    return Batch(*padded(texts, max(map(len, texts)), device))
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,6 @@ from concord.analyses.probing import (
     identity_columns,
     in_batches,
     lists,
-    padded,
     projected_rows,
     prompt_parts,
     readable_tokens,
@@ -41,6 +40,7 @@ from concord.analyses.vocabulary import Vocabulary, stop_words_hash, vocabulary_
 from concord.errors import ModelError
 from concord.models.contexts import Context
 from concord.models.hooks import Site, record
+from concord.models.padding import padded
 from concord.models.readout import final_states, readout
 
 PART_PROMPTS = 2048
@@ -174,7 +174,7 @@ def read_prefixes(reading: Reading, prefixes: Iterable[Tokens]) -> None:
     sites: list[Site] = [("hidden", layer) for layer in range(model.layer_count + 1)]
 
     def measure(chosen: list[int], width: int) -> Int[np.ndarray, "prefix layer k"]:
-        ids, mask = padded(model, [missing[index] for index in chosen], width)
+        ids, mask = padded([missing[index] for index in chosen], width, model.device)
         last = mask.sum(dim=1, keepdim=True) - 1
         with record(model.network, model.architecture, sites, last) as kept:
             final_states(model.network, model.architecture, ids, mask)

@@ -30,7 +30,6 @@ from concord.analyses.probing import (
     in_batches,
     lists,
     own_log_probabilities,
-    padded,
     projected_rows,
     prompt_parts,
     readable_tokens,
@@ -39,6 +38,7 @@ from concord.analyses.probing import (
 )
 from concord.models.contexts import Context
 from concord.models.hooks import Site, record
+from concord.models.padding import padded
 from concord.models.readout import final_states, rank_of, readout
 
 PART_PROMPTS = 2048
@@ -128,7 +128,7 @@ def updates_at(
 ) -> tuple[Float[Tensor, "prompt d_output"], list[Float[Tensor, "prompt layer d"]]]:
     """Final state at the last position, and the updates at the position asked for."""
     model = task.model
-    ids, mask = padded(model, [probe.prompt.ids for probe in probes], width)
+    ids, mask = padded([probe.prompt.ids for probe in probes], width, model.device)
     last = mask.sum(dim=1, keepdim=True) - 1
     place = last
     if task.study.extraction.position == "last_subject":

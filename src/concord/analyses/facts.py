@@ -18,12 +18,14 @@ from itertools import groupby
 import numpy as np
 import pyarrow as pa
 
+from concord.analyses.budgets import remembered_budget
 from concord.analyses.part import Part, Task
 from concord.data.records import Fact, FactData, Relation, Template
 from concord.errors import DataError, ModelError
 from concord.models.contexts import Context, contexts_of
 from concord.models.encoder import EncodedPrompt, Encoder
 from concord.models.load import LoadedModel
+from concord.models.memory import TokenBudget
 from concord.models.padding import on_grid
 from concord.models.prompts import encode_in_context, encoder_of, in_context
 from concord.models.tokens import (
@@ -32,7 +34,6 @@ from concord.models.tokens import (
     decoder_start_ids,
     empty_prompt_ids,
 )
-from concord.scoring.batching import TokenBudget
 from concord.scoring.engine import (
     ScoringModel,
     budget_of,
@@ -78,7 +79,7 @@ def run(task: Task) -> Iterator[Part]:
             continue
         prepared = prepare(task, context, questions)
         config = scoring_config(task, prepared)
-        budget = budget or remembered_budget(task, config)
+        budget = budget or scoring_budget(task, config)
         empty = _empty_scores(task, prepared, config, budget)
         for name, start in names.items():
             block = slice(start, start + PART_PROMPTS)
@@ -93,28 +94,16 @@ def run(task: Task) -> Iterator[Part]:
                     budget=budget,
                     progress=task.advance,
                 )
-                remember_budget(task, config, budget)
                 texts = [prompt.text for prompt in prompts]
                 yield Part(name, _rows(task, prepared, block, texts, scores, empty))
             else:
                 task.advance(len(questions[block]))
 
 
-def remembered_budget(task: Task, config: ScoringConfig) -> TokenBudget:
-    """The positions that fitted before in this run, or a first guess."""
-    budget = budget_of(scoring_model(task.model), config)
-    known = task.budgets.get(_budget_key(task, config), budget.positions)
-    return TokenBudget(min(budget.positions, known))
-
-
-def remember_budget(task: Task, config: ScoringConfig, budget: TokenBudget) -> None:
-    """Note positions that had to be halved, so that no later call tries more."""
-    if budget.halvings:
-        task.budgets[_budget_key(task, config)] = budget.positions
-
-
-def _budget_key(task: Task, config: ScoringConfig) -> str:
-    return f"{task.model.info['fingerprint']} {task.model.device} {config.mode}"
+def scoring_budget(task: Task, config: ScoringConfig) -> TokenBudget:
+    """Positions per batch that scoring may begin with."""
+    first = budget_of(scoring_model(task.model), config)
+    return remembered_budget(task, config.mode, first.positions)
 
 
 def _empty_scores(

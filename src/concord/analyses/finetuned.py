@@ -37,8 +37,8 @@ from concord.analyses.training import (
 from concord.data.training_sets import TrainingSet, questions_per_training
 from concord.errors import ModelError
 from concord.models.load import free_memory
+from concord.models.memory import is_out_of_memory
 from concord.progress import Advance
-from concord.scoring.batching import is_out_of_memory
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from concord.analyses.knockout_runs import Cuts, RunPlaces, Runs, edges_of
-from concord.analyses.probing import own_log_probabilities, padded
+from concord.analyses.probing import own_log_probabilities
 from concord.errors import ModelError
 from concord.models.architecture import sliding_window
 from concord.models.growing import growing
 from concord.models.hooks import intervene
 from concord.models.load import LoadedModel
-from concord.models.padding import on_grid
+from concord.models.padding import on_grid, padded
 from concord.models.readout import final_states
 from concord.scoring.tree import tree_attention
 
@@ -133,7 +133,7 @@ def _row_states(
     """Each run a row of its own."""
     lengths = np.array([len(prompt) for prompt in prompts])
     ids = [prompt for prompt in prompts for _ in range(runs.count)]
-    tokens, mask = padded(model, ids, on_grid(int(lengths.max())))
+    tokens, mask = padded(ids, on_grid(int(lengths.max())), model.device)
     shape = (len(prompts), runs.count)
     places = RunPlaces(
         rows=np.arange(len(ids)).reshape(shape),

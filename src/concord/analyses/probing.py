@@ -16,12 +16,14 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from concord.analyses.budgets import remembered_budget
 from concord.analyses.facts import (
     Prepared,
     Question,
     fact_contexts,
     prepare,
     questions_of,
+    scoring_budget,
     scoring_config,
     scoring_model,
 )
@@ -29,23 +31,20 @@ from concord.analyses.part import Analysis, Part, Task
 from concord.data.draw import draw_facts
 from concord.data.records import SUBJECT_SLOT
 from concord.errors import ModelError
+from concord.models import memory
 from concord.models.architecture import without_adapter_wrapper
 from concord.models.contexts import Context
 from concord.models.encoder import EncodedPrompt
 from concord.models.load import LoadedModel
-from concord.models.padding import on_grid
 from concord.models.prompts import encode_in_context, encoder_of, in_context
 from concord.models.readout import unembed
 from concord.models.self_check import require_checked
 from concord.models.tokens import SubjectPositions, candidate_ids, subject_positions
-from concord.scoring.batching import is_out_of_memory
 from concord.scoring.engine import score_prompts
 
 Target = Literal["free", "prediction", "object"]
 TARGETS: tuple[Target, ...] = ("free", "prediction", "object")
 """The model's own top token; the first token of its best candidate; of the object."""
-CPU_POSITIONS = 2048
-CUDA_POSITIONS = 32_768
 _NUMBERS = {"cpu": 1 << 24}
 _NUMBERS_ELSEWHERE = 1 << 28
 Result = TypeVar("Result")
@@ -185,12 +184,14 @@ def predictions_of(
     if all(one in known for one in wanted):
         return np.array([known[one] for one in wanted], dtype=np.int64)
     prepared: Prepared = prepare(task, context, questions)
+    config = scoring_config(task, prepared)
     scores, _ = score_prompts(
         scoring_model(task.model),
         [prompt.ids for prompt in prepared.encoded()],
         prepared.tries,
         prepared.trie_index,
-        config=scoring_config(task, prepared),
+        config=config,
+        budget=scoring_budget(task, config),
     )
     return np.asarray(scores.prediction, dtype=np.int64)
 
@@ -257,62 +258,26 @@ def own_log_probabilities(model: LoadedModel, states: Tensor) -> Tensor:
     return logits.log_softmax(dim=-1)
 
 
-def padded(
-    model: LoadedModel, prompts: Sequence[Sequence[int]], width: int
-) -> tuple[Tensor, Tensor]:
-    """Ids and mask on the model's device, padded on the right."""
-    ids = torch.zeros((len(prompts), width), dtype=torch.long)
-    mask = torch.zeros((len(prompts), width), dtype=torch.long)
-    for row, prompt in enumerate(prompts):
-        ids[row, : len(prompt)] = torch.tensor(prompt)
-        mask[row, : len(prompt)] = 1
-    return ids.to(model.device), mask.to(model.device)
-
-
 def in_batches(
     task: Task,
     lengths: Sequence[int],
     measure: Callable[[list[int], int], Result],
 ) -> Iterator[tuple[list[int], Result]]:
-    """Measure prompts batch by batch, longest first; halve batches that do not fit.
+    """Measure prompts batch by batch, as `memory.in_batches` does, within the study's.
 
     Args:
-        task: For the device and the batch size.
+        task: For the device, the batch size and what fitted before.
         lengths: Positions that each prompt takes, copies included.
-        measure: Given the indices of a batch and its padded width. A batch of one is
-            given twice (one row takes other kernels), so results follow the indices.
-
-    Raises:
-        ModelError: A prompt is longer than the model takes, or does not fit alone.
+        measure: Given the indices of a batch and its padded width.
     """
-    model = task.model
-    limit = model.max_length
-    asked = task.study.batch_size
-    row_limit = len(lengths) if asked == "auto" else asked
-    positions = CUDA_POSITIONS if model.device.type == "cuda" else CPU_POSITIONS
-    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
-    start = 0
-    while start < len(order):
-        width = on_grid(lengths[order[start]])
-        count = min(row_limit, max(1, positions // width))
-        chosen = order[start : start + count]
-        try:
-            with torch.inference_mode():
-                found = measure(chosen if len(chosen) > 1 else chosen * 2, width)
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if len(chosen) == 1:
-                raise ModelError(
-                    f"{model.label}: out of memory with one prompt of {width} "
-                    f"positions (limit of the model: {limit}); use a larger device, "
-                    "or --device cpu"
-                ) from error
-            positions = max(1, width * (len(chosen) // 2))
-            torch.cuda.empty_cache()
-            continue
-        start += len(chosen)
-        yield chosen, found
+    rows = task.study.batch_size
+    return memory.in_batches(
+        lengths,
+        measure,
+        budget=remembered_budget(task, "mechanism"),
+        who=task.model.label,
+        row_limit=None if rows == "auto" else rows,
+    )
 
 
 def require_lengths(model: LoadedModel, probes: Sequence[Probe]) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int
 
+from concord.analyses.budgets import remembered_budget
 from concord.analyses.facts import Question, fact_contexts
 from concord.analyses.part import Part, Task
 from concord.analyses.probing import (
@@ -175,6 +176,7 @@ def _unit_states(
         task.model,
         [probe.prompt.ids for probe in probes],
         row_limit=None if rows == "auto" else rows,
+        budget=remembered_budget(task, "states"),
     ):
         hidden, final = as_unit(states.hidden), as_unit(states.final)[:, None]
         for row, index in enumerate(states.indices):

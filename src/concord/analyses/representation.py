@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int
 
+from concord.analyses.budgets import remembered_budget
 from concord.analyses.geometry import SetCosines, codes
 from concord.analyses.part import Part, Task
 from concord.data.records import SentenceData
@@ -213,6 +214,7 @@ def _states(
         [sentences.prompts[index] for index in needed],
         representation=task.study.representation.encoder_decoder,
         row_limit=None if batch_size == "auto" else batch_size,
+        budget=remembered_budget(task, "states"),
     )
     for states in found:
         unit = np.concatenate(

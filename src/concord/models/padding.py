@@ -2,8 +2,14 @@
 
 Whether a batch is padded at all matters as much as how far, because attention takes
 another kernel without a mask; so rows of one batch are either all of one length or all
-padded.
+padded. Rows are padded on the right, where a causal mask never looks.
 """
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
 
 GRID = 16
 FINE_GRID = 4
@@ -22,3 +28,15 @@ def on_grid(length: int) -> int:
 def plain_length(length: int) -> int:
     """Length after padding under a causal mask: its own, or more than its own."""
     return length if length <= EXACT_UP_TO else on_grid(length + 1)
+
+
+def padded(
+    prompts: Sequence[Sequence[int]], width: int, device: torch.device
+) -> tuple[Int[Tensor, "row position"], Int[Tensor, "row position"]]:
+    """Ids, and a mask of 1 for tokens and 0 for padding, on a device."""
+    ids = torch.zeros((len(prompts), width), dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        ids[row, : len(prompt)] = torch.tensor(prompt)
+        mask[row, : len(prompt)] = 1
+    return ids.to(device), mask.to(device)

@@ -15,13 +15,12 @@ from torch import Tensor
 from concord.errors import ModelError
 from concord.models.hooks import Site, record
 from concord.models.load import LoadedModel
-from concord.models.padding import plain_length
+from concord.models.memory import TokenBudget, first_positions, in_batches
+from concord.models.padding import padded
 from concord.models.readout import decoder_states, encoder_states, final_states
 from concord.study import SentenceRepresentation
 
 Tokens = tuple[int, ...]
-CPU_POSITIONS = 2048
-CUDA_POSITIONS = 32_768
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +41,7 @@ def prompt_states(
     *,
     representation: SentenceRepresentation = "decoder_first",
     row_limit: int | None = None,
+    budget: TokenBudget | None = None,
 ) -> Iterator[PromptStates]:
     """States of every prompt, batch by batch, longest first; one pass for each prompt.
 
@@ -50,32 +50,26 @@ def prompt_states(
         prompts: Token ids, special tokens included.
         representation: Which state stands for the prompt in an encoder-decoder model.
         row_limit: Most rows of one batch.
+        budget: Positions per batch, halved when memory runs out; by default a new one.
 
     Raises:
-        ModelError: A prompt is empty or longer than the model's limit.
+        ModelError: A prompt is empty, longer than the model's limit, or does not fit in
+            memory alone.
     """
     _require_lengths(model, prompts)
-    positions = CUDA_POSITIONS if model.device.type == "cuda" else CPU_POSITIONS
-    order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i))
-    start = 0
-    while start < len(order):
-        width = plain_length(len(prompts[order[start]]))
-        count = max(1, positions // width)
-        near = order[start : start + min(count, row_limit or count)]
-        chosen = [i for i in near if plain_length(len(prompts[i])) == width]
-        try:
-            states = _batch_states(model, [prompts[i] for i in chosen], representation)
-        except torch.OutOfMemoryError as error:
-            if len(chosen) == 1:
-                raise ModelError(
-                    f"{model.label}: out of memory with one prompt of {width} tokens; "
-                    "use a larger device, or --device cpu"
-                ) from error
-            positions = max(1, width * (len(chosen) // 2))
-            torch.cuda.empty_cache()
-            continue
-        start += len(chosen)
-        yield PromptStates(tuple(chosen), *states)
+    batches = in_batches(
+        [len(prompt) for prompt in prompts],
+        lambda chosen, width: _batch_states(
+            model, [prompts[index] for index in chosen], width, representation
+        ),
+        budget=budget or TokenBudget(first_positions(model.device)),
+        who=model.label,
+        is_plain=True,
+        row_limit=row_limit,
+    )
+    for chosen, (hidden, final) in batches:
+        count = len(chosen)
+        yield PromptStates(tuple(chosen), hidden[:count], final[:count])
 
 
 def _require_lengths(model: LoadedModel, prompts: Sequence[Tokens]) -> None:
@@ -92,27 +86,21 @@ def _require_lengths(model: LoadedModel, prompts: Sequence[Tokens]) -> None:
             )
 
 
-@torch.inference_mode()
 def _batch_states(
-    model: LoadedModel, prompts: list[Tokens], representation: SentenceRepresentation
+    model: LoadedModel,
+    prompts: list[Tokens],
+    width: int,
+    representation: SentenceRepresentation,
 ) -> tuple[Tensor, Tensor]:
-    """States of one batch; a single prompt is fed twice (one row has other kernels)."""
-    rows = prompts if len(prompts) > 1 else prompts * 2
-    width = plain_length(max(map(len, rows)))
-    ids = torch.zeros((len(rows), width), dtype=torch.long)
-    mask = torch.zeros((len(rows), width), dtype=torch.long)
-    for row, prompt in enumerate(rows):
-        ids[row, : len(prompt)] = torch.tensor(prompt)
-        mask[row, : len(prompt)] = 1
-    ids, mask = ids.to(model.device), mask.to(model.device)
+    """States of one batch."""
+    ids, mask = padded(prompts, width, model.device)
     if not model.is_encoder_decoder:
         hidden, final = _decoder_only(model, ids, mask)
     elif representation == "decoder_first":
         hidden, final = _decoder_first(model, ids, mask)
     else:
         hidden, final = _encoder(model, ids, mask, representation)
-    count = len(prompts)
-    return hidden[:count].float().cpu(), final[:count].float().cpu()
+    return hidden.float().cpu(), final.float().cpu()
 
 
 def _sites(layer_count: int) -> list[Site]:

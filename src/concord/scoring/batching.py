@@ -13,12 +13,11 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from concord.errors import ModelError
+from concord.models.memory import CPU_POSITIONS, TokenBudget
 from concord.models.padding import on_grid, plain_length
 
 ROW_GRID = 8
 """Part of what the scores depend on, like the lengths of `models.padding`."""
-CPU_POSITIONS = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,23 +73,6 @@ class Batch:
     shape: Shape
     row_count: int
     """Rows fed, copies included."""
-
-
-@dataclass
-class TokenBudget:
-    """Positions per batch; halves when memory runs out and never grows again.
-
-    The caller keeps it between calls and across runs (`positions` is all there is to
-    remember).
-    """
-
-    positions: int = CPU_POSITIONS
-    halvings: int = 0
-
-    def halve(self, fed: int) -> None:
-        """Remember that so many positions were too many."""
-        self.positions = max(1, min(self.positions, fed) // 2)
-        self.halvings += 1
 
 
 def budget_for(
@@ -163,28 +145,6 @@ def batches(
                 shape=padded if fixed_shapes else _longest(shapes, taken),
                 row_count=_filled(len(taken), count) if fixed_shapes else len(taken),
             )
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, on the device or in the machine."""
-    return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )
-
-
-def halve_or_refuse(budget: TokenBudget, batch: Batch, error: BaseException) -> None:
-    """Halve the budget until a batch of one row must have been too much.
-
-    Raises:
-        ModelError: A single row does not fit.
-    """
-    if len(batch.rows) == 1 and budget.positions <= batch.shape.positions:
-        raise ModelError(
-            f"out of memory on a single row of {batch.shape.positions} positions "
-            f"(prompt {batch.rows[0].job} of this call); needed: room for one row. "
-            "Use a smaller dtype, a device with more memory or shorter prompts"
-        ) from error
-    budget.halve(batch.row_count * batch.shape.positions)
 
 
 def _longest(shapes: Sequence[Shape], taken: Sequence[int]) -> Shape:

@@ -15,7 +15,8 @@ from jaxtyping import Float
 
 from concord.errors import StudyError
 from concord.models.architecture import without_adapter_wrapper
-from concord.scoring.batching import TokenBudget, budget_for
+from concord.models.memory import TokenBudget
+from concord.scoring.batching import budget_for
 from concord.scoring.best_first import outcomes, start_searches
 from concord.scoring.forward import projected_rows
 from concord.scoring.normalisation import Affine, normalisation_of
@@ -35,7 +36,6 @@ __all__ = [
     "PromptScores",
     "ScoringConfig",
     "ScoringModel",
-    "TokenBudget",
     "WorkCounts",
     "budget_of",
     "empty_scores",

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import DynamicCache
 
+from concord.models.padding import padded
 from concord.models.readout import decoder_states, encoder_states, final_states
 from concord.scoring.batching import Batch, Row
 from concord.scoring.passes import Pass, keys_and_values
@@ -112,7 +113,7 @@ def _inputs(batch: Batch, plan: Pass) -> _Inputs:
         [len(s) + len(r.nodes) for s, r in zip(starts, rows, strict=True)]
     )
     is_real = np.arange(width) < lengths[:, None]
-    ids = np.full(is_real.shape, plan.model.pad_id)
+    ids = np.zeros(is_real.shape, dtype=np.int64)
     ids[is_real] = np.concatenate(tokens)
     places = np.where(is_real, np.arange(width) + plan.skipped, 0)
     until = np.tile(np.arange(width), (len(rows), 1))
@@ -143,19 +144,11 @@ def _encoded(
     jobs = sorted({row.job for row in batch.rows})
     place = {job: index for index, job in enumerate(jobs)}
     count = max(2, len(jobs)) if batch.row_count > 1 else 1
-    ids = np.full((count, batch.shape.encoder), plan.model.pad_id)
-    mask = np.zeros_like(ids)
-    for index in range(count):
-        prompt = plan.jobs[jobs[index % len(jobs)]].prompt
-        ids[index, : len(prompt)] = prompt
-        mask[index, : len(prompt)] = 1
+    prompts = [plan.jobs[jobs[index % len(jobs)]].prompt for index in range(count)]
     device = plan.model.device
-    source_mask = torch.from_numpy(mask).to(device)
+    ids, source_mask = padded(prompts, batch.shape.encoder, device)
     states = encoder_states(
-        plan.model.network,
-        plan.model.architecture,
-        torch.from_numpy(ids).to(device),
-        source_mask,
+        plan.model.network, plan.model.architecture, ids, source_mask
     )
     owners = torch.tensor(
         [

@@ -8,6 +8,7 @@ Prompts with equal ids are run once.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -15,6 +16,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from concord.errors import ModelError
+from concord.models.memory import TokenBudget, run_or_halve
 from concord.models.readout import (
     HeadDtype,
     decoder_states,
@@ -22,7 +24,6 @@ from concord.models.readout import (
     final_states,
     unembed,
 )
-from concord.scoring.batching import TokenBudget, is_out_of_memory
 from concord.scoring.passes import ScoringModel
 from concord.scoring.trie import Tokens
 
@@ -74,17 +75,22 @@ def continue_greedily(
     budget = budget or TokenBudget()
     members = Counter(tuple(prompt) for prompt in prompts)
     found: dict[Tokens, Continuation] = {}
+
+    def write(batch: list[Tokens]) -> list[Continuation]:
+        steps = _Steps(model, batch, head_dtype, tuple(forbidden))
+        return _write(steps, max_tokens, frozenset(end_ids), is_over)
+
     while waiting := [prompt for prompt in members if prompt not in found]:
         for batch in _batches(waiting, max_tokens, budget):
-            try:
-                steps = _Steps(model, batch, head_dtype, tuple(forbidden))
-                written = _write(steps, max_tokens, frozenset(end_ids), is_over)
-            except RuntimeError as error:
-                if not is_out_of_memory(error) or len(batch) == 1:
-                    raise
-                budget.halve(len(batch) * (len(batch[0]) + max_tokens))
+            written = run_or_halve(
+                *(partial(write, batch), budget),
+                rows=len(batch),
+                width=len(batch[0]) + max_tokens,
+                who=f"an answer to a prompt of {len(batch[0])} tokens",
+            )
+            if written is None:
                 break
-            found |= dict(zip(batch, written, strict=True))
+            found |= dict(zip(batch, written[0], strict=True))
             if progress is not None:
                 progress(sum(members[prompt] for prompt in batch))
     return [found[tuple(prompt)] for prompt in prompts]

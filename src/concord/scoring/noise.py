@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from concord.models.encoder import prompt_hash
-from concord.scoring.batching import TokenBudget
+from concord.models.memory import TokenBudget
 from concord.scoring.engine import score_prompts
 from concord.scoring.passes import ScoringModel
 from concord.scoring.records import PromptScores, ScoringConfig

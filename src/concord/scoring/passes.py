@@ -31,8 +31,6 @@ class ScoringModel:
     device: torch.device
     max_length: int | None = None
     """Longest sequence in tokens; None where the model sets no limit."""
-    pad_id: int = 0
-    """Any id of the vocabulary: padding is never seen."""
     decoder_start: Tokens = ()
     """Decoder tokens in front of every candidate; empty for decoder-only models."""
     empty_prompt: Tokens | None = None

@@ -6,20 +6,15 @@ say what their prompts need next.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from concord.scoring.batching import (
-    Batch,
-    Row,
-    TokenBudget,
-    batches,
-    halve_or_refuse,
-    is_out_of_memory,
-)
+from concord.models.memory import TokenBudget, run_or_halve
+from concord.scoring.batching import Row, batches
 from concord.scoring.best_first import Searches, learn, open_nodes
 from concord.scoring.forward import Readings, read_batch
 from concord.scoring.passes import Pass
@@ -97,25 +92,17 @@ def _feed(run: Run, rows: Sequence[Row]) -> None:
         budget=run.budget,
         fixed_shapes=run.config.deterministic,
     ):
-        readings = _read_if_it_fits(run, batch)
-        if readings is None:
+        found = run_or_halve(
+            *(partial(read_batch, batch, run.plan), run.budget),
+            rows=batch.row_count,
+            width=batch.shape.positions,
+            who=f"prompt {batch.rows[0].job} of this call",
+        )
+        if found is None:
             _feed(run, batch.rows)
         else:
             run.counts += work_of_batch(batch)
-            _take(run, readings)
-
-
-def _read_if_it_fits(run: Run, batch: Batch) -> Readings | None:
-    try:
-        return read_batch(batch, run.plan)
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        halve_or_refuse(run.budget, batch, error)
-    # Out of the handler, so that the failed pass is no longer held by its traceback.
-    if run.plan.model.device.type == "cuda":
-        torch.cuda.empty_cache()
-    return None
+            _take(run, found[0])
 
 
 def _take(run: Run, readings: Readings) -> None:
