@@ -1,11 +1,16 @@
 """Many outcomes reduced at once are the same as each one by itself."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from concord.metrics.bootstrap import cluster_units
+from concord.metrics.significance import adjust_p
+from concord.summary.curves import with_band
 from concord.summary.entries import measure_entries
 from concord.summary.estimates import (
+    NO_INTERVAL,
     Outcome,
     Sample,
     Settings,
@@ -62,8 +67,7 @@ def test_a_ratio_is_the_mean_of_its_contexts():
 def test_only_bca_keeps_what_each_cluster_moves():
     sample, outcomes = _sample(), _outcomes()
     assert resample(sample, outcomes, SETTINGS).moved is None
-    bca = Settings(100, 100, 0.95, 4, None, "bca")
-    moved = resample(sample, outcomes, bca).moved
+    moved = resample(sample, outcomes, replace(SETTINGS, interval="bca")).moved
     assert moved is not None and moved.shape == (len(sample.clusters), 4)
     np.testing.assert_allclose(moved.sum(axis=0), 0, atol=1e-12)
 
@@ -78,3 +82,94 @@ def test_entries_stand_when_the_values_are_forgotten():
     assert not sample.values and not sample.pairs
     assert [one["model"] for one in entry["values"]] == ["base", "tuned"]
     assert entry["differences"][0]["low"] < entry["differences"][0]["high"]
+
+
+def _entry_of(values: np.ndarray, relations: np.ndarray, key: str = "facts.agreement"):
+    """The entry of a base and of a tuned model that is .1 above it, noise apart."""
+    noise = np.random.default_rng(6).normal(0, 0.05, values.shape)
+    clusters = cluster_units(relations, np.arange(len(relations)))
+    labels = tuple(map(str, np.unique(relations)))
+    sample = Sample("facts", "pararel", clusters, labels, "macro", True)
+    sample.values[key, "base"] = mean_outcome(values[None])
+    sample.values[key, "tuned"] = mean_outcome((values + 0.1 + noise)[None])
+    add_pairs(sample, ["base", "tuned"])
+    (entry,) = measure_entries(sample, ["base", "tuned"], SETTINGS)
+    return entry["values"][0], entry["differences"][0]
+
+
+@pytest.mark.parametrize("kind", ["percentile", "bca"])
+def test_four_subjects_give_a_value_but_no_interval_and_no_verdict(kind):
+    clusters = cluster_units(np.zeros(4), np.arange(4))
+    sample = Sample("facts", "pararel", clusters, ("a",), "macro", True)
+    values = np.array([[0.2, 0.4, 0.5, 0.9]])
+    sample.values["facts.agreement", "base"] = mean_outcome(values)
+    sample.values["facts.agreement", "tuned"] = mean_outcome(values + 0.05)
+    add_pairs(sample, ["base", "tuned"])
+    settings = replace(SETTINGS, interval=kind)
+    (entry,) = measure_entries(sample, ["base", "tuned"], settings)
+    for one in (entry["values"][0], entry["differences"][0]):
+        assert one["value"] is not None
+        assert one["low"] is one["high"] is None and one["reason"] == NO_INTERVAL
+    assert entry["differences"][0]["p"] is entry["differences"][0]["verdict"] is None
+
+
+def test_many_small_relations_give_an_interval():
+    values = np.random.default_rng(7).random(105)
+    value, change = _entry_of(values, np.repeat(np.arange(35), 3))
+    assert value["low"] < value["value"] < value["high"]
+    assert change["relations_low"] < change["value"] < change["relations_high"]
+
+
+def test_an_interval_of_few_subjects_ends_where_the_measure_does():
+    value, _ = _entry_of(np.array([1.0, 1, 1, 1, 1, 0.3]), np.zeros(6))
+    assert value["high"] == 1.0 and value["low"] < 0.8
+
+
+def test_four_relations_are_too_few_to_speak_of_others():
+    values = np.random.default_rng(8).random(80)
+    value, change = _entry_of(values, np.repeat(np.arange(4), 20))
+    assert value["low"] is not None
+    for one in (value, change):
+        assert one["relations_low"] is one["relations_high"] is None
+        assert "fewer than 5 relations" in one["relations_reason"]
+    value, _ = _entry_of(values, np.repeat(np.arange(5), 16))
+    assert value["relations_low"] < value["relations_high"]
+    assert value["relations_reason"] is None
+
+
+def test_a_curve_over_single_clusters_has_no_interval_and_says_so():
+    clusters = cluster_units(np.arange(12), np.arange(12))
+    labels = tuple(map(str, range(12)))
+    sample = Sample("extraction", "pararel", clusters, labels, "macro", True)
+    layers = [mean_outcome(np.random.default_rng(at).random((1, 12))) for at in (0, 1)]
+    curve = with_band(resample(sample, layers, SETTINGS), SETTINGS)
+    assert all(value is not None for value in curve["value"])
+    for name in ("low", "high", "band_low", "band_high"):
+        assert curve[name] == [None, None]
+    assert curve["reason"] == NO_INTERVAL
+
+
+def test_a_band_of_few_subjects_is_wider_than_their_intervals():
+    clusters = cluster_units(np.zeros(6), np.arange(6))
+    sample = Sample("extraction", "pararel", clusters, ("a",), "macro", True)
+    layers = [mean_outcome(np.random.default_rng(at).random((1, 6))) for at in range(5)]
+    curve = with_band(resample(sample, layers, SETTINGS), SETTINGS)
+    assert curve["reason"] is None
+    for low, band in zip(curve["low"], curve["band_low"], strict=True):
+        assert band < low
+
+
+def test_p_values_are_adjusted_as_the_settings_say():
+    sample = _sample()
+    rng = np.random.default_rng(9)
+    models = ["base", "one", "two", "three"]
+    for model, gain in zip(models, (0, 0.1, 0.15, 0.2), strict=True):
+        values = rng.random((1, 24)) + gain
+        sample.values["facts.agreement", model] = mean_outcome(values)
+    add_pairs(sample, models)
+    for method in ("holm", "benjamini_hochberg"):
+        settings = replace(SETTINGS, adjustment=method)
+        (entry,) = measure_entries(sample, models, settings)
+        p_values = np.array([one["p"] for one in entry["differences"]])
+        adjusted = [one["p_adjusted"] for one in entry["differences"]]
+        np.testing.assert_allclose(adjusted, adjust_p(p_values, method))

@@ -305,8 +305,8 @@ def write_relations(run: Run, model: str, rows: list[dict]) -> None:
 
 
 def test_the_contrast_is_same_less_different_with_an_interval_over_relations(run: Run):
-    # Three relations; h_0, h_1 (before the norm: not shown), final state.
-    levels = {"r0": 0.6, "r1": 0.4, "r2": 0.8}
+    # Five relations; h_0, h_1 (before the norm: not shown), final state.
+    levels = {"r0": 0.6, "r1": 0.4, "r2": 0.8, "r3": 0.5, "r4": 0.7}
     rows = [
         {
             "contexts": "study", "context": 0, "relation": relation, "kind": kind,
@@ -325,8 +325,9 @@ def test_the_contrast_is_same_less_different_with_an_interval_over_relations(run
     }
     found = curves["relations.contrast", "tuned"]
     assert found["value"] == pytest.approx([0.0, 0.4])
-    # A relation drawn three times has .2 or .6: ends of the mean of three.
-    assert 0.2 <= found["low"][1] < 0.4 < found["high"][1] < 0.601
+    # Contrasts .2, .3, .4, .5, .6: .158 / 5^.5 times t_4 = 2.78 is .196.
+    assert found["low"][1] == pytest.approx(0.204, abs=0.03)
+    assert found["high"][1] == pytest.approx(0.596, abs=0.03)
     assert curves["relations.same", "base"]["value"] == pytest.approx([0.1, 0.6])
 
 

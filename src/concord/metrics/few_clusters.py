@@ -5,6 +5,7 @@ whose standard error is known. From n clusters it is estimated, so the ends are 
 from z to Student's t with as many degrees of freedom as the clusters leave.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,9 +27,25 @@ class Precision:
     shortfall: Float[np.ndarray, " column"]
     """Standard error over that of the replicates, >= 1."""
 
-    def take(self, columns: Int[np.ndarray, " _chosen"]) -> "Precision":
+    def take(self, columns: Sequence[int] | Int[np.ndarray, " _taken"]) -> "Precision":
         """That of some of the columns, in the order asked for."""
         return Precision(self.degrees[columns], self.shortfall[columns])
+
+    def of_means(
+        self, column_of: Int[np.ndarray, " _term"], parts: Sequence[slice]
+    ) -> "Precision":
+        """Of means over some terms each: no better than any of their terms'.
+
+        Args:
+            column_of: The column that each term's precision stands in.
+            parts: The terms of each mean, in their order.
+        """
+        firsts = [part.start for part in parts]
+        terms = self.take(column_of)
+        return Precision(
+            np.minimum.reduceat(terms.degrees, firsts),
+            np.maximum.reduceat(terms.shortfall, firsts),
+        )
 
     def with_other(self, other: "Precision") -> "Precision":
         """Of a difference: no better than either side's."""

@@ -4,14 +4,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
-from concord.metrics.intervals import percentile_interval, simultaneous_band
+from concord.metrics.few_clusters import stretched
+from concord.metrics.intervals import simultaneous_band
 from concord.summary.estimates import (
+    NO_INTERVAL,
     Estimates,
     Outcome,
     Sample,
     Settings,
+    intervals_of,
     number,
     resample,
 )
@@ -40,12 +42,10 @@ def gap_curves(
             "state": "hidden, last point final",
             "layers": list(own),
         }
-        shape = with_band(drawn.within, drawn.estimate, settings.level)
+        shape = with_band(drawn, settings)
         curves.append(head | shape | {"lexical": _lexical(sample, model, contexts)})
         if base_drawn is not None and model != base_model and list(own) == list(base):
-            within = drawn.within - base_drawn.within
-            estimate = drawn.estimate - base_drawn.estimate
-            differences.append(head | with_band(within, estimate, settings.level))
+            differences.append(head | with_band(drawn.minus(base_drawn), settings))
     return curves, differences
 
 
@@ -70,22 +70,25 @@ def _resampled(
             first = last
 
 
-def with_band(
-    within: Float[np.ndarray, "replicate layer"],
-    estimate: Float[np.ndarray, " layer"],
-    level: float,
-) -> dict[str, list[float | None]]:
-    """A curve's values with pointwise interval and simultaneous band, for JSON."""
-    low, high = percentile_interval(within, level)
-    band_low, band_high = simultaneous_band(within, estimate, level)
+def with_band(drawn: Estimates, settings: Settings) -> dict[str, Any]:
+    """A curve's values with pointwise interval and simultaneous band, for JSON.
+
+    Both are null, with a ``reason``, where there are too few clusters to draw from.
+    """
+    low, high = intervals_of(drawn, settings)
+    band = simultaneous_band(drawn.within, drawn.estimate, settings.level)
+    reach = drawn.precision.reach(settings.level)
+    band_low, band_high = stretched(band, drawn.estimate, reach)
     columns = {
-        "value": estimate,
+        "value": drawn.estimate,
         "low": low,
         "high": high,
         "band_low": band_low,
         "band_high": band_high,
     }
-    return {name: [number(one) for one in values] for name, values in columns.items()}
+    shape = {name: [number(one) for one in own] for name, own in columns.items()}
+    is_drawn = np.isfinite(low) | np.isnan(drawn.estimate)
+    return shape | {"reason": None if is_drawn.all() else NO_INTERVAL}
 
 
 def _lexical(sample: Sample, model: str, contexts: str) -> float | None:

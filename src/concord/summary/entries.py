@@ -1,6 +1,6 @@
 """Estimates as entries of ``summary.json``: values, differences, relations, power."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -8,8 +8,10 @@ from jaxtyping import Float
 from concord.metrics.intervals import standard_error
 from concord.metrics.power import smallest_difference, subjects_needed
 from concord.metrics.rates import contexts_deviation, mean_present
-from concord.metrics.significance import holm, sign_flip_p, verdict
+from concord.metrics.significance import adjust_p, sign_flip_p, verdict
 from concord.summary.estimates import (
+    FEW_RELATIONS,
+    NO_INTERVAL,
     Estimates,
     Outcome,
     Pair,
@@ -146,8 +148,9 @@ def _value_entries(
 ) -> dict[tuple[str, str], dict[str, Any]]:
     names = list(sample.values)
     drawn = pool.take(range(len(names)))
-    low, high = intervals_of(sample, drawn, settings)
-    wide = relation_intervals_of(sample, drawn, settings)
+    keys = [key for key, _ in names]
+    low, high = _within_range(keys, intervals_of(drawn, settings))
+    wide = _within_range(keys, relation_intervals_of(sample, drawn, settings))
     entries = {}
     for index, (key, model) in enumerate(names):
         outcome = sample.values[key, model]
@@ -161,6 +164,7 @@ def _value_entries(
             "high": number(high[index]) if is_drawn else None,
             "relations_low": number(wide[0, index]) if is_drawn else None,
             "relations_high": number(wide[1, index]) if is_drawn else None,
+            "relations_reason": _relations_reason(sample, wide[0, index], is_drawn),
             "n": _counts(sample, outcome),
             "contexts_sd": number(contexts_deviation(per_context)),
             "micro": number(_micro(outcome)) if is_drawn else None,
@@ -180,9 +184,11 @@ def _difference_entries(
     after = pool.take(range(first, first + count))
     before = pool.take(range(first + count, first + 2 * count))
     drawn = after.minus(before)
-    low, high = intervals_of(sample, drawn, settings)
-    narrow = intervals_of(sample, drawn, settings, level=2 * settings.level - 1)
+    keys = [pair.key for pair in pairs]
+    low, high = _within_range(keys, intervals_of(drawn, settings), of="difference")
+    narrow = intervals_of(drawn, settings, level=2 * settings.level - 1)
     wide = relation_intervals_of(sample, drawn, settings)
+    wide = _within_range(keys, wide, of="difference")
     contributions = np.empty((len(sample.clusters), count))
     sums: dict[int, Sides] = {}
     for index, pair in enumerate(pairs):
@@ -195,7 +201,7 @@ def _difference_entries(
     is_drawn = np.array([pair.after.has_interval for pair in pairs])
     usable = is_drawn & ~np.isnan(drawn.estimate) & ~np.isnan(low)
     p_values = np.where(usable, p_values, np.nan)
-    adjusted = _holm_within_keys([pair.key for pair in pairs], p_values)
+    adjusted = _adjusted_within_keys(keys, p_values, settings)
     entries = {}
     for index, pair in enumerate(pairs):
         inside = bool(is_drawn[index])
@@ -207,6 +213,7 @@ def _difference_entries(
             "high": number(interval[1]) if inside else None,
             "relations_low": number(wide[0, index]) if inside else None,
             "relations_high": number(wide[1, index]) if inside else None,
+            "relations_reason": _relations_reason(sample, wide[0, index], inside),
             "after": number(after.estimate[index]),
             "before": number(before.estimate[index]),
             "p": number(p_values[index]),
@@ -271,7 +278,7 @@ def _reason(
     if not is_drawn:
         return "a mean over templates: no interval over subjects"
     if np.isnan(low):
-        return "too few subjects to draw from: no interval"
+        return NO_INTERVAL
     return noted or None
 
 
@@ -279,6 +286,12 @@ def _left_out(pair: Pair) -> str:
     """What was left out of a difference, on either side."""
     base = f"of the base: {pair.before.reason}" if pair.before.reason else ""
     return "; ".join(filter(None, (pair.after.reason, base)))
+
+
+def _relations_reason(sample: Sample, low: float, is_drawn: bool) -> str | None:
+    """Why there is no interval over relations, where there are relations at all."""
+    asked = is_drawn and sample.strata_are_relations
+    return FEW_RELATIONS if asked and np.isnan(low) else None
 
 
 def _absent(
@@ -297,11 +310,31 @@ def _absent(
     }
 
 
-def _holm_within_keys(
-    keys: list[str], p_values: Float[np.ndarray, " pair"]
+def _within_range(
+    keys: list[str],
+    ends: Float[np.ndarray, "2 entry"],
+    *,
+    of: Literal["value", "difference"] = "value",
+) -> Float[np.ndarray, "2 entry"]:
+    """No end beyond what the measure, or a difference of it, can be.
+
+    Ends of few clusters lie on a line through the estimate, which knows no bounds.
+    """
+    measures = [describe(key) for key in keys]
+    lowest = np.array([m.lowest for m in measures], dtype=float)
+    highest = np.array([m.highest for m in measures], dtype=float)
+    if of == "difference":
+        lowest, highest = lowest - highest, highest - lowest
+    return np.fmin(np.fmax(ends, lowest), highest) + 0 * ends
+
+
+def _adjusted_within_keys(
+    keys: list[str], p_values: Float[np.ndarray, " pair"], settings: Settings
 ) -> Float[np.ndarray, " pair"]:
+    """Adjusted for the models tested, each measure by itself."""
     adjusted = np.full(len(keys), np.nan)
     labels = np.array(keys)
     for key in dict.fromkeys(keys):
-        adjusted[labels == key] = holm(p_values[labels == key])
+        own = labels == key
+        adjusted[own] = adjust_p(p_values[own], settings.adjustment)
     return adjusted

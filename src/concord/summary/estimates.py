@@ -20,9 +20,21 @@ from concord.metrics.bootstrap import (
     stratum_ratios,
     stratum_shares,
 )
+from concord.metrics.few_clusters import (
+    FEWEST_DEGREES,
+    Precision,
+    precision,
+    precision_of_strata,
+    stretched,
+)
 from concord.metrics.intervals import bca_interval, percentile_interval
 from concord.metrics.rates import mean_present
 from concord.metrics.significance import Adjustment, paired_contributions
+
+
+NO_INTERVAL = "too few subjects to draw from: no interval"
+"""Reason for a value without an interval."""
+FEW_RELATIONS = f"fewer than {FEWEST_DEGREES + 1} relations: no interval over relations"
 
 
 @dataclass(frozen=True)
@@ -138,6 +150,10 @@ class Estimates:
     estimate: Float[np.ndarray, " outcome"]
     within: Float[np.ndarray, "replicate outcome"]
     across: Float[np.ndarray, "replicate outcome"]
+    precision: Precision
+    """What the clusters allow to be said."""
+    relation_precision: Precision
+    """What the strata allow to be said when they are drawn."""
     moved: Float[np.ndarray, "cluster outcome"] | None
     """How much each cluster moves an estimate; only intervals of kind BCa need it."""
 
@@ -147,6 +163,8 @@ class Estimates:
             self.estimate[places],
             self.within[:, places],
             self.across[:, places],
+            self.precision.take(places),
+            self.relation_precision.take(places),
             None if self.moved is None else self.moved[:, places],
         )
 
@@ -157,6 +175,8 @@ class Estimates:
             self.estimate - other.estimate,
             self.within - other.within,
             self.across - other.across,
+            self.precision.with_other(other.precision),
+            self.relation_precision.with_other(other.relation_precision),
             None if both[0] is None or both[1] is None else both[0] - both[1],
         )
 
@@ -199,6 +219,8 @@ def _resample_distinct(
         _mean_of_parts(drawn.estimate[None], parts)[0],
         _mean_of_parts(drawn.within, parts),
         _mean_of_parts(drawn.across, parts),
+        precision(bottom, **design).of_means(bottom_of, parts),
+        precision_of_strata(bottom, sample.clusters).of_means(bottom_of, parts),
         moved,
     )
 
@@ -234,31 +256,26 @@ def _cluster_sums(
 
 
 def intervals_of(
-    sample: Sample,
-    drawn: Estimates,
-    settings: Settings,
-    *,
-    level: float | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Both ends; NaN where no stratum has two clusters to draw from."""
+    drawn: Estimates, settings: Settings, *, level: float | None = None
+) -> Float[np.ndarray, "2 outcome"]:
+    """Both ends; NaN where there are too few clusters to draw from."""
     level = level or settings.level
-    if np.bincount(sample.clusters.stratum).max(initial=0) < 2:
-        empty = np.full(len(drawn.estimate), np.nan)
-        return empty, empty
     if drawn.moved is not None:
-        low, high = bca_interval(drawn.within, drawn.estimate, drawn.moved, level)
+        ends = bca_interval(drawn.within, drawn.estimate, drawn.moved, level)
     else:
-        low, high = percentile_interval(drawn.within, level)
-    return low, high
+        ends = percentile_interval(drawn.within, level)
+    return stretched(ends, drawn.estimate, drawn.precision.reach(level))
 
 
 def relation_intervals_of(
     sample: Sample, drawn: Estimates, settings: Settings
 ) -> Float[np.ndarray, "2 outcome"]:
-    """Both ends with relations drawn too; NaN where strata are no relations."""
+    """Both ends with relations drawn; NaN where they are few or strata are none."""
     if not sample.strata_are_relations:
         return np.full((2, len(drawn.estimate)), np.nan)
-    return percentile_interval(drawn.across, settings.level)
+    ends = percentile_interval(drawn.across, settings.level)
+    reach = drawn.relation_precision.reach(settings.level)
+    return stretched(ends, drawn.estimate, reach)
 
 
 def on_common_strata(sample: Sample, pair: Pair) -> Pair:

@@ -169,7 +169,7 @@ def _linked(
     before = drawn.take(range(1, len(sides), 2))
     change = after.minus(before)
     sizes = [_sizes(summary, *sides[at : at + 2]) for at in range(0, len(sides), 2)]
-    ends = intervals_of(summary.sample, change, settings)
+    ends = intervals_of(change, settings)
     entries = []
     for at, (key, name) in enumerate(cells):
         entry: dict[str, Any] = {**place, "key": key, "group": name, "against": None}
@@ -194,7 +194,7 @@ def _contrasts(
     first = [at[key, one] for key, one, _ in named]
     second = [at[key, other] for key, _, other in named]
     found = change.take(first).minus(change.take(second))
-    low, high = intervals_of(summary.sample, found, settings)
+    low, high = intervals_of(found, settings)
     entries = []
     for index, (key, one, other) in enumerate(named):
         pair = sizes[first[index]], sizes[second[index]]
