@@ -14,7 +14,13 @@ from concord.report.formats import change, counts, listing, number, percent, pro
 
 AGREEMENT = "facts.agreement"
 CORRECTED = "facts.chance_corrected_agreement"
-Direction = Literal["more", "less", "none", "unmeasured"]
+TOP = "facts.top_answer_share"
+NO_DIFFERENCE = "no difference seen"
+SAME = "same within"
+"""How the summary's verdicts of no claim, and of equivalence, begin."""
+NEARLY_ONE = 0.95
+"""Share of the most common answer from which a model answers nearly one thing."""
+Direction = Literal["more", "less", "same", "none", "unmeasured"]
 
 
 @dataclass(frozen=True)
@@ -46,16 +52,19 @@ def verdict_of(findings: Findings) -> Verdict:
 
 
 def direction_of(entry: Mapping[str, Any]) -> Direction:
-    """Which way a difference points: ``none`` if its interval includes 0.
+    """Which way a difference points, by the summary's verdict.
 
-    Or if the summary, which counts all models tested, allows no difference to be seen.
+    ``none`` if no difference may be claimed: the interval includes 0, or the p-value,
+    adjusted for all models tested, is too large. ``same`` if it is shown to lie within
+    the study's margin.
     """
-    if not is_number(entry.get("value")):
-        return "unmeasured"
     low, high = entry.get("low"), entry.get("high")
-    if not (is_number(low) and is_number(high)):
+    if not (is_number(entry.get("value")) and is_number(low) and is_number(high)):
         return "unmeasured"
-    if entry.get("verdict") == "no difference seen":
+    verdict = str(entry.get("verdict") or "")
+    if verdict.startswith(SAME):
+        return "same"
+    if verdict == NO_DIFFERENCE:
         return "none"
     return "more" if low > 0 else "less" if high < 0 else "none"
 
@@ -69,22 +78,28 @@ def _headline(findings: Findings, models: tuple[ModelVerdict, ...]) -> str:
         )
     if len(models) == 1:
         return _single_headline(findings, models[0])
-    gained = [m.model for m in measured if m.direction == "more"]
-    lost = [m.model for m in measured if m.direction == "less"]
-    same = [m.model for m in measured if m.direction == "none"]
-    total = len(measured)
+    names: dict[Direction, list[str]] = {
+        direction: [m.model for m in measured if m.direction == direction]
+        for direction in ("more", "less", "same", "none")
+    }
+    gained, total = names["more"], len(measured)
     verb = "gives" if len(gained) == 1 else "give"
     whose = _base_name(findings, "its" if len(gained) == 1 else "their")
     first = (
         f"{len(gained)} of {total} tuned models {verb} the same answer to a reworded "
         f"question more often than {whose}{_largest(findings, gained)}"
     )
+    kinds: tuple[tuple[Direction, str], ...] = (
+        ("less", "less often"),
+        ("same", f"as often, within {_margin(findings)}"),
+        ("none", "with no difference seen"),
+    )
     rest = [
-        f"{len(lost)} less often ({listing(lost)})" if lost else "",
-        f"{len(same)} with no difference seen ({listing(same)})" if same else "",
+        f"{len(names[kind])} {told} ({listing(names[kind])})"
+        for kind, told in kinds
+        if names[kind]
     ]
-    sentence = "; ".join([first, *(part for part in rest if part)]) + "."
-    return sentence + _doubts(models)
+    return "; ".join([first, *rest]) + "." + _doubts(models)
 
 
 def _doubts(models: tuple[ModelVerdict, ...]) -> str:
@@ -93,6 +108,10 @@ def _doubts(models: tuple[ModelVerdict, ...]) -> str:
         return ""
     named = listing([f"{one.model} ({one.alarm})" for one in doubted])
     return f" Doubtful among these: {named}."
+
+
+def _margin(findings: Findings) -> str:
+    return f"{findings.content['margin']:g}"
 
 
 def _base_name(findings: Findings, whose: str) -> str:
@@ -112,17 +131,36 @@ def _largest(findings: Findings, gained: list[str]) -> str:
 
 def _single_headline(findings: Findings, only: ModelVerdict) -> str:
     entry = findings.difference(AGREEMENT, only.model)
+    base = _base_name(findings, "its")
+    if only.direction == "same":
+        return (
+            f"{only.model} and {base} give the same answer to a reworded question "
+            f"equally often, within {_margin(findings)} ({_told(entry, 2)})."
+        )
     if only.direction == "none":
         return (
-            f"{only.model} and {_base_name(findings, 'its')} give the same answer to a "
-            f"reworded question about equally often: no difference seen "
-            f"({change(entry, 2)})."
+            f"{only.model} and {base} give the same answer to a reworded question "
+            f"about equally often: no difference seen ({_told(entry, 2)})."
         )
     return (
         f"{only.model} gives the same answer to a reworded question {only.direction} "
-        f"often than {_base_name(findings, 'its')} ({change(entry, 2)})"
+        f"often than {base} ({change(entry, 2)})"
         + (f"; but: {only.alarm}." if only.alarm else ".")
     )
+
+
+def _told(entry: Mapping[str, Any], digits: int | None = None) -> str:
+    """A difference and its interval; and p where the interval alone would mislead.
+
+    An interval takes no account of how many models were tested, so that it can leave 0
+    out though no difference may be claimed.
+    """
+    text = change(entry, digits)
+    low, high = entry.get("low"), entry.get("high")
+    leaves_zero_out = is_number(low) and is_number(high) and (low > 0 or high < 0)
+    if direction_of(entry) == "none" and leaves_zero_out:
+        return f"{text}, adjusted p {probability(entry.get('p_adjusted'))}"
+    return text
 
 
 def _basis(findings: Findings) -> str:
@@ -149,8 +187,7 @@ def _model_verdict(findings: Findings, model: str) -> ModelVerdict:
     words = entry.get("verdict") or {
         "more": "more consistent",
         "less": "less consistent",
-        "none": "no difference seen",
-    }.get(direction, "")
+    }.get(direction, NO_DIFFERENCE)
     sentence = (
         f"{words}: agreement {number(after)} against {number(before)}, "
         f"{change(entry)}, adjusted p {probability(entry.get('p_adjusted'))}"
@@ -170,35 +207,86 @@ def _model_verdict(findings: Findings, model: str) -> ModelVerdict:
 
 
 def _alarm(findings: Findings, model: str, direction: Direction) -> str:
-    """The gravest objection to a gain, in a few words."""
+    """The gravest objection to a gain, in a few words.
+
+    An objection needs evidence of its own: that a gain is not seen when corrected for
+    chance, or under the same prompts, does not show that it is gone.
+    """
     if direction != "more":
         return ""
-    if direction_of(findings.difference(CORRECTED, model)) in ("none", "less"):
+    return (
+        _collapse_alarm(findings, model)
+        or ("accuracy fell" if _accuracy(findings, model) == "less" else "")
+        or ("not under the same prompts" if _is_of_prompt(findings, model) else "")
+    )
+
+
+def _accuracy(findings: Findings, model: str) -> Direction:
+    return direction_of(findings.difference("facts.accuracy", model))
+
+
+def _collapse_alarm(findings: Findings, model: str) -> str:
+    """Whether a gain comes from one answer, or few, given to everything."""
+    asked, collapsed = _collapsed_relations(findings, model)
+    if 0 < asked <= 2 * collapsed:
+        where = "" if collapsed == asked else f" in {collapsed} of {asked} relations"
+        return f"one answer to everything{where}"
+    corrected = direction_of(findings.difference(CORRECTED, model))
+    if corrected == "more":
+        return ""
+    share = findings.value(TOP, model).get("value")
+    rose = direction_of(findings.difference(TOP, model)) == "more"
+    if rose and is_number(share) and share >= NEARLY_ONE:
+        return "nearly one answer to everything"
+    if corrected in ("less", "same") or _is_of_chance(findings, model):
         return "looks like a favourite answer"
-    if direction_of(findings.difference("facts.accuracy", model)) == "less":
-        return "accuracy fell"
-    if direction_of(findings.difference(f"{AGREEMENT}@same", model)) in (
-        "none",
-        "less",
-    ):
-        return "not under the same prompts"
     return ""
+
+
+def _collapsed_relations(findings: Findings, model: str) -> tuple[int, int]:
+    """Relations with agreement, and those of them in which only tuning left one answer.
+
+    In these agreement by chance is 1 and cannot be corrected.
+    """
+    asked = _relations(findings, AGREEMENT, model)
+    left = [_relations(findings, CORRECTED, one) for one in (findings.base, model)]
+    return asked, left[0] - left[1]
+
+
+def _relations(findings: Findings, key: str, model: str) -> int:
+    sizes = findings.value(key, model).get("n") or {}
+    return int(sizes.get("relations") or 0)
+
+
+def _is_of_chance(findings: Findings, model: str) -> bool:
+    """Whether the correction is shown to take some of the gain away."""
+    lost = (findings.content.get("gains_by_chance") or {}).get(model) or {}
+    low = lost.get("low")
+    return is_number(low) and low > 0
+
+
+def _is_of_prompt(findings: Findings, model: str) -> bool:
+    """Whether the gain is shown to be, at least in part, that of other prompts."""
+    same = direction_of(findings.difference(f"{AGREEMENT}@same", model))
+    part = direction_of(findings.difference(f"{AGREEMENT}@prompt", model))
+    return same in ("less", "same") or (same == "none" and part == "more")
 
 
 def _accuracy_guard(findings: Findings, model: str, direction: Direction) -> str:
     entry = findings.difference("facts.accuracy", model)
     found = {
-        "more": "Its accuracy rose as well",
+        "more": "Its accuracy rose" + (" as well" if direction == "more" else ""),
         "less": "Its accuracy fell",
+        "same": "Its accuracy is the base's within the margin",
         "none": "No difference in accuracy was seen",
     }.get(direction_of(entry))
     if found is None:
         return "Accuracy was not compared, so this may be knowledge or collapse."
-    found = f"{found} ({change(entry)})"
+    found = f"{found} ({_told(entry)})"
     if direction == "more" and direction_of(entry) == "more":
         both = findings.difference("facts.known_both", model)
         known = (
-            f"; on facts both know, agreement differs by {change(both)}"
+            f"; on facts both know, agreement differs by {_told(both)}"
             if direction_of(both) != "unmeasured"
             else ""
         )
@@ -209,23 +297,39 @@ def _accuracy_guard(findings: Findings, model: str, direction: Direction) -> str
 
 
 def _collapse_guard(findings: Findings, model: str, direction: Direction) -> str:
-    if direction != "more":
-        return ""
-    corrected = findings.difference(CORRECTED, model)
-    top = findings.difference("facts.top_answer_share", model)
-    if direction_of(corrected) == "unmeasured":
-        return "Chance-corrected agreement was not compared: collapse is not ruled out."
-    if direction_of(corrected) == "more":
-        return f"The gain holds when corrected for chance ({change(corrected)})."
-    collapse = (
-        f", and its most common answer takes a larger share ({change(top)})"
+    """What the correction for chance leaves, and over how much of the facts."""
+    entry = findings.difference(CORRECTED, model)
+    corrected = direction_of(entry)
+    if corrected == "unmeasured":
+        reason = entry.get("reason") or "no interval"
+        return (
+            f"Chance-corrected agreement was not compared ({reason}): collapse is not "
+            "ruled out."
+        )
+    reason = entry.get("reason")
+    told = f"{_told(entry)}; {reason}" if reason else _told(entry)
+    top = findings.difference(TOP, model)
+    share = (
+        f" Its most common answer takes a larger share ({change(top)})."
         if direction_of(top) == "more"
         else ""
     )
-    return (
-        f"Corrected for chance no gain is left ({change(corrected)}){collapse}: this "
-        "looks like favouring some answers, not like consistency."
-    )
+    if direction != "more":
+        found = {
+            "more": "it agrees more than the base",
+            "less": "it agrees less than the base",
+            "same": "it agrees as much as the base within the margin",
+            "none": "no difference is seen",
+        }[corrected]
+        return f"Corrected for chance {found} ({told}).{share}"
+    if corrected == "more":
+        return f"The gain holds when corrected for chance ({told}).{share}"
+    if corrected in ("less", "same") or _is_of_chance(findings, model):
+        return (
+            f"Corrected for chance no gain is left ({told}): this looks like "
+            f"favouring some answers, not like consistency.{share}"
+        )
+    return f"Corrected for chance the gain is not certain ({told}).{share}"
 
 
 def _prompt_guard(findings: Findings, model: str) -> str:
@@ -233,8 +337,9 @@ def _prompt_guard(findings: Findings, model: str) -> str:
     if direction_of(entry) == "unmeasured":
         return "The same-prompt control was not measured: the prompt may be the cause."
     found = {
-        "more": "it also agrees more than the base",
+        "more": "it agrees more than the base",
         "less": "it agrees less than the base",
+        "same": "it agrees as much as the base within the margin",
         "none": "no difference from the base is seen",
     }[direction_of(entry)]
-    return f"Under the base's own prompts {found} ({change(entry)})."
+    return f"Under the base's own prompts {found} ({_told(entry)})."

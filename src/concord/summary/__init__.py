@@ -10,6 +10,7 @@ from typing import Any, Literal
 from concord.results import Run, write_json
 from concord.summary.association import correlations
 from concord.summary.choices import summarise_choices
+from concord.summary.collapse import gains_by_chance
 from concord.summary.entries import (
     measure_entries,
     power_entries,
@@ -82,8 +83,10 @@ def summarise(
         power.extend(power_entries(sample, settings))
 
     facts = summarise_facts(run, tell)
+    by_chance = {}
     if facts.sample:
         reduce(facts.sample)
+        by_chance = gains_by_chance(facts.sample, models, settings)
         facts.sample.forget()
     others = summarise_other_facts(run, tell)
     if others:
@@ -127,6 +130,7 @@ def summarise(
         "relation_layers": relation_layers_of(curves),
         "correlations": correlations(curves, measures, models[1:], settings),
         "link": link_entries(run, mechanism, settings, tell),
+        "gains_by_chance": by_chance,
         "flips": facts.flips,
         "noise": facts.noise,
         "baselines": facts.baselines,
