@@ -1,6 +1,7 @@
 """Curves, correlations and the link to consistency, worked out by hand."""
 
 import csv
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.stats import t
 
 from concord.metrics.bootstrap import cluster_units
 from concord.metrics.significance import holm
@@ -15,6 +17,7 @@ from concord.results import Run, open_run, write_part
 from concord.summary import describe
 from concord.summary.answers import Answers
 from concord.summary.association import correlations
+from concord.summary.entries import measure_entries
 from concord.summary.estimates import Outcome, Sample, Settings
 from concord.summary.layers import by_contexts, matrix_of
 from concord.summary.link import GROUPS, _linked, fact_groups, link_entries
@@ -388,13 +391,138 @@ def test_extraction_over_relations_stands_beside_that_over_prompts(run: Run):
     assert ("extraction.any_macro", "base") in values
 
 
-def test_a_reader_is_told_of_rounding_and_of_subjects_at_the_front():
-    remarks = {recipe.analysis: recipe.remark for recipe in RECIPES[::-1]}
+def remarks_of(analysis: str, table: pa.Table, **config: int) -> list[str]:
+    study = {"enrichment": config}
+    found = (
+        r(table, study)
+        for one in RECIPES
+        for r in one.remarks
+        if one.analysis == analysis
+    )
+    return [text for text in found if text]
+
+
+def test_a_reader_is_told_of_rounding():
     floor = pa.array([0.01, 0.04, None], pa.float32())
-    assert "by up to 0.040" in remarks["knockout"](pa.table({"rounding_floor": floor}))
+    (told,) = remarks_of("knockout", pa.table({"rounding_floor": floor}))
+    assert "by up to 0.040" in told
     nothing = pa.array([None, None], pa.float32())
-    assert remarks["knockout"](pa.table({"rounding_floor": nothing})) is None
-    positions = pa.array([0, 3, 4, None, 5], pa.int32())
-    told = remarks["enrichment"](pa.table({"position": positions}))
-    assert told is not None and told.startswith("25.0% of the prompts")
-    assert remarks["enrichment"](pa.table({"position": positions[1:]})) is None
+    assert not remarks_of("knockout", pa.table({"rounding_floor": nothing}))
+
+
+def test_a_reader_is_told_of_subjects_that_begin_at_the_front():
+    # A subject of two tokens at 0 and 1 is read at 1, and cut at 0 too.
+    first = pa.array([0, 3, 4, None, 5], pa.int32())
+    for analysis in ("enrichment", "knockout"):
+        table = pa.table(sizes_of([9] * 5) | {"first_position": first})
+        told = [one for one in remarks_of(analysis, table) if "position 0" in one]
+        assert len(told) == 1 and "of 25.0% of the prompts begins at" in told[0]
+        table = table.slice(1)
+        assert not [one for one in remarks_of(analysis, table) if "position 0" in one]
+
+
+def sizes_of(counts: list[int | None]) -> dict[str, list]:
+    """Rows of as many subjects with so many attributes, of which 4 are looked at."""
+    return {
+        "subject": [f"s{place}" for place in range(len(counts))],
+        "position": [3] * len(counts),
+        "attribute_count": pa.array(counts, pa.int32()),
+        "k": [4] * len(counts),
+        "rounding_floor": pa.array([None] * len(counts), pa.float32()),
+    }
+
+
+def test_a_reader_is_told_of_attribute_sets_and_whom_they_leave_out():
+    rows = sizes_of([2, 4, 12, None, None])
+    rows = {name: [*own, *own] for name, own in rows.items()}  # two prompts of each
+    assert remarks_of("enrichment", pa.table(rows)) == [
+        "3 subjects have 6 attributes on average (standard deviation 5, 2 to 12); 2 of "
+        "5 subjects have no attribute text; 1 have fewer than the 4 words looked at, "
+        "which bounds their rate"
+    ]
+    (told,) = remarks_of("enrichment", pa.table(rows), min_attributes=4)
+    assert told.endswith("no attribute text; 1 have fewer than 4 and are left out")
+    rows["position"] = [3, 3, 3, 3, None, 3, 3, 3, None, None]
+    *_, told = remarks_of("enrichment", pa.table(rows))
+    assert told == (
+        "2 of 5 subjects were not found in the tokens of 3 prompts, which are left out"
+    )
+
+
+def write_enrichment(run: Run, model: str, rates: np.ndarray, relations: int) -> None:
+    """A subject's rate at two layers, the same in all relations; NaN has no text."""
+    rows = []
+    for relation, (subject, rate) in itertools.product(
+        range(relations), enumerate(rates)
+    ):
+        has_text = not np.isnan(rate)
+        hits = [int(rate), int(rate)] if has_text else None
+        rows.append(
+            identity("study", 0, subject, 0)
+            | {"relation": f"r{relation}", "fact": f"r{relation}:{subject}"}
+            | {"k": 100, "position": 3, "first_position": 2}
+            | {"attribute_count": 200 if has_text else None, "object_count": 1}
+            | {"other_object_count": 1, "other_attribute_count": 200}
+            | {"attribute_hits": hits, "attribute_hits_shuffled": hits}
+            | {"attribute_hits_object_free": hits}
+            | {"object_hits": [0, 0], "object_hits_shuffled": [0, 0]}
+        )
+    write(run, "enrichment", model, "study", rows)
+
+
+def test_subjects_are_drawn_jointly_for_a_rate_that_hangs_on_them_alone(run: Run):
+    # 60 subjects with one rate each in 6 relations: its mean is known no better than
+    # from one of them. 4 more have no text.
+    rates = np.concatenate([np.arange(60) % 40, [np.nan] * 4])
+    for model in ("base", "tuned"):
+        write_enrichment(run, model, rates + (model == "tuned"), relations=6)
+    settings = replace(SETTINGS, replicates=4000)
+    summaries = summarise_mechanism(run, settings, silent)
+    curves = {(c["key"], c["model"]): c for one in summaries for c in one.curves}
+    known = rates[:60] / 100
+    reach = t.ppf(0.975, 59) * known.std(ddof=1) / np.sqrt(60)
+    for name in ("attributes_rate", "attributes_rate_of_subjects"):
+        found = curves[f"enrichment.{name}", "base"]
+        assert found["value"] == pytest.approx([known.mean()] * 2)
+        assert found["high"][0] - known.mean() == pytest.approx(reach, rel=0.1)
+        assert known.mean() - found["low"][0] == pytest.approx(reach, rel=0.1)
+    assert curves["enrichment.attributes_rate", "base"]["n"] == {
+        "facts": 360,
+        "subjects": 60,
+    }
+    assert curves["enrichment.attributes_rate_of_subjects", "base"]["n"] == {
+        "subjects": 60
+    }
+    entries = {
+        entry["key"]: entry
+        for one in summaries
+        for entry in measure_entries(one.sample, run.models(), settings)
+    }
+    (base, _) = entries["enrichment.attributes_rate"]["values"]
+    assert base["n"] == {"facts": 360, "subjects": 60, "relations": 6, "prompts": 360}
+    assert any(
+        "4 of 64 subjects have no attribute text" in n for n in summaries[0].notes
+    )
+
+
+def test_a_subject_counts_once_in_the_mean_over_subjects(run: Run):
+    # s0 stands in both relations, s1 in one: means of 0 and of 0, 60; over subjects 30.
+    for model in ("base", "tuned"):
+        rows = [
+            identity("study", 0, subject, template)
+            | {"relation": relation, "fact": f"{relation}:{subject}"}
+            | {"k": 100, "position": 3, "attribute_count": 200, "object_count": 1}
+            | {"other_object_count": 1}
+            | {name: [60 * subject] for name in ("attribute_hits", "object_hits")}
+            | {"attribute_hits_shuffled": [0], "attribute_hits_object_free": [0]}
+            | {"object_hits_shuffled": [0]}
+            for relation, subject, template in (
+                ("r0", 0, 0), ("r1", 0, 0), ("r1", 0, 1), ("r1", 1, 0)
+            )
+        ]  # fmt: skip
+        write(run, "enrichment", model, "study", rows)
+    summaries = summarise_mechanism(run, SETTINGS, silent)
+    values = {c["key"]: c["value"] for one in summaries for c in one.curves}
+    assert values["enrichment.attributes_rate"] == [pytest.approx((0 + 0.3) / 2)]
+    assert values["enrichment.attributes_rate_of_subjects"] == [pytest.approx(0.3)]
+    assert values["enrichment.attributes_rate_gain_of_subjects"] == [pytest.approx(0.3)]

@@ -194,6 +194,7 @@ def _rows(
                     identity_columns(context, own)
                     | {
                         "set": pa.array([name] * len(own), pa.string()),
+                        "first_position": _first_positions(own),
                         "position_count": pa.array(sizes, pa.int32()),
                         "window": pa.array([width] * len(own), pa.int16()),
                         "layout": pa.array([layout] * len(own), pa.string()),
@@ -203,6 +204,12 @@ def _rows(
                 )
             )
     return pa.concat_tables(tables)
+
+
+def _first_positions(probes: Sequence[Probe]) -> pa.Array:
+    """Where each subject begins; null where no token stands for it."""
+    places = [probe.subject for probe in probes]
+    return pa.array([p.positions[0] if p else None for p in places], pa.int32())
 
 
 def _columns(

@@ -194,7 +194,7 @@ def _difference_entries(
     for index, pair in enumerate(pairs):
         contributions[:, index] = contributions_of(sample, pair, sums)
     p_values = sign_flip_p(
-        contributions,
+        sample.by_draw(contributions),
         permutations=settings.permutations,
         seed=settings.seed,
     )
@@ -247,11 +247,11 @@ def _micro(outcome: Outcome) -> float:
 
 def _counts(sample: Sample, outcome: Outcome) -> dict[str, int | None]:
     counted = outcome.denominator.any(axis=0)
-    clusters = sample.clusters
+    clusters, drawn = sample.clusters, sample.drawn
     relations = int(np.bincount(clusters.stratum_of_unit[counted]).astype(bool).sum())
     return {
         "facts": int(counted.sum()),
-        "subjects": int(np.bincount(clusters.of_unit[counted]).astype(bool).sum()),
+        "subjects": len(np.unique(drawn.of_unit[counted])),
         "relations": relations if sample.strata_are_relations else None,
         "prompts": outcome.prompts,
     }

@@ -31,7 +31,6 @@ from concord.metrics.intervals import bca_interval, percentile_interval
 from concord.metrics.rates import mean_present
 from concord.metrics.significance import Adjustment, paired_contributions
 
-
 NO_INTERVAL = "too few subjects to draw from: no interval"
 """Reason for a value without an interval."""
 FEW_RELATIONS = f"fewer than {FEWEST_DEGREES + 1} relations: no interval over relations"
@@ -135,6 +134,20 @@ class Sample:
     sets have a mean over all sets only."""
     reasons: dict[tuple[str, str], str] = field(default_factory=dict)
     """(key, model) -> why it could not be measured."""
+    is_joint: bool = False
+    """Subjects are drawn from all strata at once: what is measured of a subject is one
+    number in each of its relations."""
+
+    @property
+    def drawn(self) -> Clusters:
+        """What is drawn: clusters within strata, or all subjects jointly."""
+        return self.clusters.pool if self.is_joint else self.clusters
+
+    def by_draw(
+        self, values: Float[np.ndarray, "cluster column"]
+    ) -> Float[np.ndarray, "_drawn column"]:
+        """Sums per cluster as sums per what is drawn."""
+        return self.clusters.by_subject(values) if self.is_joint else values
 
     def forget(self) -> None:
         """Let go of the values, which are large, when they are reduced to entries."""
@@ -209,19 +222,34 @@ def _resample_distinct(
         denominator_of=bottom_of,
         replicates=settings.replicates,
         seed=settings.seed,
+        is_joint=sample.is_joint,
         **design,
     )
     moved = None
     if settings.interval == "bca":
         moved = influence(top, bottom[:, bottom_of], **design)
-        moved = _mean_of_parts(moved, parts)
+        moved = sample.by_draw(_mean_of_parts(moved, parts))
     return Estimates(
         _mean_of_parts(drawn.estimate[None], parts)[0],
         _mean_of_parts(drawn.within, parts),
         _mean_of_parts(drawn.across, parts),
-        precision(bottom, **design).of_means(bottom_of, parts),
+        _precision(sample, bottom).of_means(bottom_of, parts),
         precision_of_strata(bottom, sample.clusters).of_means(bottom_of, parts),
         moved,
+    )
+
+
+def _precision(
+    sample: Sample, bottom: Float[np.ndarray, "cluster column"]
+) -> Precision:
+    """That of the strata; of a joint draw no better than that of the subjects."""
+    weighting = sample.weighting
+    found = precision(bottom, clusters=sample.clusters, weighting=weighting)
+    if not sample.is_joint:
+        return found
+    bottom = sample.by_draw(bottom)
+    return found.with_other(
+        precision(bottom, clusters=sample.drawn, weighting=weighting)
     )
 
 

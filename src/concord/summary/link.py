@@ -214,7 +214,7 @@ def _sizes(
     clusters = summary.sample.clusters
     return {
         "facts": int(counted.sum()),
-        "subjects": len(np.unique(clusters.of_unit[counted])),
+        "subjects": len(np.unique(clusters.subject[clusters.of_unit[counted]])),
     }
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from concord.metrics.bootstrap import cluster_units
 from concord.results import Run, read_rows
@@ -67,9 +67,10 @@ def _summarise(
         if table is None:
             continue
         progress(f"{recipe.analysis}: {model}")
-        remark = recipe.remark(table)
-        if remark:
-            begun.notes.append(f"{recipe.analysis}, {model}: {remark}")
+        remarks = (remark(table, run.study) for remark in recipe.remarks)
+        begun.notes += [
+            f"{recipe.analysis}, {model}: {text}" for text in remarks if text
+        ]
         values = recipe.columns(table, run.study)
         found = by_contexts(table, recipe.unit, begun.units, values)
         for contexts in sorted(found, key=lambda name: name != "study"):
@@ -77,8 +78,10 @@ def _summarise(
             drawn = _drawn(begun, recipe, place, found[contexts], settings)
             if model == run.models()[0] and contexts == "study":
                 base = drawn
+            counted = _counted(recipe, found[contexts])
             for name, own in drawn.items():
-                _add_curve(begun, recipe, (name, *place), own, settings)
+                curve = _add_curve(begun, recipe, (name, *place), own, settings)
+                curve["n"] = _sizes(begun, recipe, counted[name])
                 if own is not base.get(name) and name in base:
                     sides = own, base[name]
                     _add_difference(begun, recipe, (name, *place), sides, settings)
@@ -88,9 +91,10 @@ def _summarise(
 
 def _begin(run: Run, recipe: Recipe) -> MechanismSummary | None:
     """The units that every model was measured on, and how they are drawn."""
-    has_subjects = recipe.unit == "fact"
-    names = ["contexts", recipe.unit, "relation", "subject"]
-    columns = names if has_subjects else names[:-1]
+    cluster_name = "relation" if recipe.unit == "relation" else "subject"
+    is_by_relation = recipe.unit == "fact" and not recipe.is_micro
+    columns = list({name: None for name in ("contexts", recipe.unit, cluster_name)})
+    columns += ["relation"] if recipe.unit == "fact" else []
     tables = []
     for model in run.models():
         table = _rows(run, recipe, model, columns)
@@ -101,12 +105,12 @@ def _begin(run: Run, recipe: Recipe) -> MechanismSummary | None:
         return None
     table = first_rows(tables[0], recipe.unit, common).sort_by(recipe.unit)
     units = table[recipe.unit].to_pylist()
-    relation = np.array(table["relation"].to_pylist())
-    cluster = np.array(table["subject"].to_pylist()) if has_subjects else relation
-    strata = relation if has_subjects and not recipe.is_micro else np.zeros(len(units))
+    cluster = np.array(table[cluster_name].to_pylist())
+    strata = np.zeros(len(units))
+    if is_by_relation:
+        strata = np.array(table["relation"].to_pylist())
     labels = tuple(map(str, np.unique(strata)))
     weighting = "micro" if recipe.is_micro else "macro"
-    is_by_relation = has_subjects and not recipe.is_micro
     sample = Sample(
         recipe.analysis,
         str(run.study.get("facts", {}).get("source", "pararel")),
@@ -114,6 +118,7 @@ def _begin(run: Run, recipe: Recipe) -> MechanismSummary | None:
         labels,
         weighting,
         is_by_relation,
+        is_joint=recipe.is_joint,
     )
     notes = []
     if len(seen) > len(common):
@@ -169,10 +174,33 @@ def _add_curve(
     place: tuple[str, str, str],
     drawn: Estimates,
     settings: Settings,
-) -> None:
+) -> dict[str, Any]:
     head = _head(recipe, place, len(drawn.estimate))
-    sizes = {"n": {f"{recipe.unit}s": len(summary.units)}}
-    summary.curves.append(head | with_band(drawn, settings) | sizes)
+    summary.curves.append(head | with_band(drawn, settings))
+    return summary.curves[-1]
+
+
+def _counted(
+    recipe: Recipe, values: Mapping[str, LayerValues]
+) -> dict[str, Bool[np.ndarray, " unit"]]:
+    """Units that have a value, curve by curve."""
+    found = {n: np.asarray(own.count.any(axis=0)) for n, own in values.items()}
+    for name, one, other in recipe.contrasts:
+        if one in found and other in found:
+            found[name] = found[one] & found[other]
+    return found
+
+
+def _sizes(
+    summary: MechanismSummary, recipe: Recipe, counted: Bool[np.ndarray, " unit"]
+) -> dict[str, int]:
+    """Facts with their distinct subjects; subjects, or relations, by themselves."""
+    sizes = {f"{recipe.unit}s": int(counted.sum())}
+    if recipe.unit == "fact":
+        clusters = summary.sample.clusters
+        of_unit = clusters.subject[clusters.of_unit[counted]]
+        sizes["subjects"] = len(np.unique(of_unit))
+    return sizes
 
 
 def _add_difference(

@@ -59,6 +59,23 @@ MECHANISM_MEASURES: dict[str, Measure] = {
         title="Attributes rate without the objects",
         meaning="The same without the words of the subject's own objects.",
     ),
+    "enrichment.attributes_rate_of_subjects": replace(
+        _RATE,
+        title="Attributes rate, mean over subjects",
+        meaning="The attributes rate with every subject counted once, whatever its "
+        "facts; the headline counts every relation alike.",
+        formula="|top k of W h and A_s| / k, mean over a subject's prompts, then over "
+        "subjects",
+    ),
+    "enrichment.attributes_rate_gain_of_subjects": replace(
+        _RATE,
+        title="Attributes rate above another subject's, mean over subjects",
+        meaning="The attributes rate less the rate with another subject's attributes, "
+        "with every subject counted once.",
+        formula="difference of the two rates, mean over a subject's prompts, then over "
+        "subjects",
+        lowest=-1.0,
+    ),
     "enrichment.fact_object_rate": replace(
         _RATE,
         title="Fact-object rate",

@@ -12,6 +12,7 @@ from concord.summary.columns import codes_of, integers_of, numbers_of
 from concord.summary.layers import Values, matrix_of
 
 Columns = Callable[[pa.Table, dict[str, Any]], dict[str, Values]]
+Remark = Callable[[pa.Table, dict[str, Any]], str | None]
 _WHOLE = slice(None)
 
 
@@ -32,7 +33,9 @@ class Recipe:
     has_number: bool = True
     contrasts: tuple[tuple[str, str, str], ...] = ()
     """A curve's name, and those of the curves of which it is the difference."""
-    remark: Callable[[pa.Table], str | None] = lambda table: None
+    is_joint: bool = False
+    """What is measured of a subject is one number in all of its relations."""
+    remarks: tuple[Remark, ...] = ()
     """What a reader must know of the rows of one model."""
 
 
@@ -66,6 +69,53 @@ def _enrichment(table: pa.Table, study: dict[str, Any]) -> dict[str, Values]:
         k, numbers_of(table["other_object_count"])[:, None]
     )
     return {name: own for name, own in found.items() if not np.isnan(own).all()}
+
+
+def _of_subjects(table: pa.Table, study: dict[str, Any]) -> dict[str, Values]:
+    """The attributes rate and its gain, to be averaged over distinct subjects."""
+    found = _enrichment(table, study)
+    names = ("attributes_rate", "attributes_rate_gain")
+    return {f"{name}_of_subjects": found[name] for name in names if name in found}
+
+
+def _attribute_sizes(table: pa.Table, study: dict[str, Any]) -> str | None:
+    """How many attributes the subjects have, and whom that leaves out."""
+    _, first = np.unique(codes_of(table["subject"])[0], return_index=True)
+    sizes = numbers_of(table["attribute_count"])[first]
+    known = sizes[~np.isnan(sizes)]
+    absent = len(sizes) - len(known)
+    parts = []
+    if len(known):
+        spread = f"{known.std(ddof=1):,.0f}" if len(known) > 1 else "none"
+        parts.append(
+            f"{len(known):,} subjects have {known.mean():,.0f} attributes on average "
+            f"(standard deviation {spread}, {known.min():,.0f} to {known.max():,.0f})"
+        )
+    if absent:
+        parts.append(f"{absent:,} of {len(sizes):,} subjects have no attribute text")
+    k = int(numbers_of(table["k"]).max())
+    fewest = study.get("enrichment", {}).get("min_attributes", 1)
+    few, left_out = int((known < k).sum()), int((known < fewest).sum())
+    if few > left_out:
+        parts.append(
+            f"{few:,} have fewer than the {k} words looked at, which bounds their rate"
+        )
+    if left_out:
+        parts.append(f"{left_out:,} have fewer than {fewest} and are left out")
+    return "; ".join(parts)
+
+
+def _not_found(table: pa.Table, study: dict[str, Any]) -> str | None:
+    """Subjects that no token of their prompts stands for."""
+    is_lost = np.isnan(numbers_of(table["position"]))
+    codes = codes_of(table["subject"])[0]
+    lost, subjects = len(np.unique(codes[is_lost])), len(np.unique(codes))
+    if not lost:
+        return None
+    return (
+        f"{lost:,} of {subjects:,} subjects were not found in the tokens of "
+        f"{int(is_lost.sum()):,} prompts, which are left out"
+    )
 
 
 def _extraction(table: pa.Table, study: dict[str, Any]) -> dict[str, Values]:
@@ -112,7 +162,7 @@ def _knockout(table: pa.Table, study: dict[str, Any]) -> dict[str, Values]:
     return {name: own for name, own in found.items() if not np.isnan(own).all()}
 
 
-def _rounding(table: pa.Table) -> str | None:
+def _rounding(table: pa.Table, study: dict[str, Any]) -> str | None:
     """How far rounding moves the effects of a model in half precision."""
     if "rounding_floor" not in table.column_names:
         return None
@@ -125,15 +175,18 @@ def _rounding(table: pa.Table) -> str | None:
     )
 
 
-def _at_the_front(table: pa.Table) -> str | None:
-    """Subjects that are read at position 0, where attention collects."""
-    position = numbers_of(table["position"])
-    share = float((position == 0).sum() / max(1, (~np.isnan(position)).sum()))
+def _at_the_front(table: pa.Table, study: dict[str, Any]) -> str | None:
+    """Subjects that begin at position 0, where attention collects."""
+    if "first_position" not in table.column_names:
+        return None
+    first = numbers_of(table["first_position"])
+    share = float((first == 0).sum() / max(1, (~np.isnan(first)).sum()))
     if not share:
         return None
     return (
-        f"{share:.1%} of the prompts end their subject at position 0, where attention "
-        "collects whatever the token is: their rates are not comparable with others"
+        f"the subject of {share:.1%} of the prompts begins at position 0, where "
+        "attention collects whatever the token is: what is read or cut there is not "
+        "the subject's alone, nor comparable with other prompts or models"
     )
 
 
@@ -190,7 +243,14 @@ def _upper_half(count: int) -> slice:
 
 _FINAL = "hidden, last point final"
 RECIPES = (
-    Recipe("enrichment", _enrichment, layers=_upper_half, remark=_at_the_front),
+    Recipe(
+        "enrichment",
+        _enrichment,
+        layers=_upper_half,
+        is_joint=True,
+        remarks=(_attribute_sizes, _not_found, _at_the_front),
+    ),
+    Recipe("enrichment", _of_subjects, unit="subject", layers=_upper_half),
     Recipe("extraction", _extraction, is_micro=True, state="update", has_number=False),
     Recipe("extraction", _extraction_totals, is_micro=True, has_curve=False),
     Recipe(
@@ -207,7 +267,7 @@ RECIPES = (
         _knockout,
         is_micro=True,
         state="centre of the window",
-        remark=_rounding,
+        remarks=(_rounding, _at_the_front),
     ),
     Recipe(
         "relations",
