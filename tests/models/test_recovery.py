@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import shutil
@@ -148,6 +149,87 @@ def test_the_sum_its_authors_give_is_compared(
     else:
         found = recover(str(base), str(diff), tmp_path / "out")
         assert found.checked_by_authors
+
+
+def test_the_rounding_of_the_authors_sum_is_allowed_for(tmp_path: Path):
+    """A float32 running sum of 50,000 is off by more than .01 after many tensors."""
+    network = llama(ROWS, 0)
+    with torch.no_grad():
+        network.model.norm.weight.fill_(50_000 / 8)
+    base = write_base(tmp_path / "base", network, form="bin")
+    tuned = tuned_of(network)
+    diff = write_diff(tmp_path / "diff", difference(network, tuned), form="bin")
+    total = sum(float(p.detach().double().sum()) for p in tuned.parameters())
+    (diff / "checksum_psum.txt").write_text(str(total + 0.04))
+    assert recover(str(base), str(diff), tmp_path / "out").checked_by_authors
+    (diff / "checksum_psum.txt").write_text(str(total + 0.2))
+    with pytest.raises(ModelError, match="made from another base"):
+        recover(str(base), str(diff), tmp_path / "again")
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_number_that_is_none_is_named_by_tensor_and_file(
+    base_network: LlamaForCausalLM,
+    tuned_network: LlamaForCausalLM,
+    base: Path,
+    tmp_path: Path,
+    number: float,
+):
+    tensors = difference(base_network, tuned_network)
+    tensors["model.norm.weight"][0] = number
+    diff = write_diff(tmp_path / "diff", tensors, form="bin")
+    message = r"pytorch_model\.bin: base \+ difference of 'model\.norm\.weight'"
+    with pytest.raises(ModelError, match=message):
+        recover(str(base), str(diff), tmp_path / "out")
+
+
+@pytest.mark.parametrize("what", ["AutoConfig", "AutoTokenizer"])
+def test_code_that_comes_with_a_model_is_not_run(
+    base: Path, diff: Path, tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 9))
+    marker = tmp_path / "ran"
+    (base / "evil.py").write_text(f"open({str(marker)!r}, 'w')\nclass Evil: pass\n")
+    own = "config.json" if what == "AutoConfig" else "tokenizer_config.json"
+    entry = "evil.Evil" if what == "AutoConfig" else ["evil.Evil", "evil.Evil"]
+    content = json.loads((base / own).read_text())
+    content |= {"auto_map": {what: entry}, "tokenizer_class": "Evil"}
+    if what == "AutoConfig":
+        content["model_type"] = "evil"
+    (base / own).write_text(json.dumps(content))
+    with pytest.raises(ModelError, match="cannot load its"):
+        recover(str(base), str(diff), tmp_path / "out")
+    assert not marker.exists()
+
+
+def test_a_recovery_that_could_not_be_named_is_continued(
+    base: Path, diff: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*_: object) -> None:
+        raise ResultsError("cannot name it so")
+
+    with monkeypatch.context() as during:
+        during.setattr(recovery, "_rename", fail)
+        with pytest.raises(ResultsError, match="cannot name"):
+            recover(str(base), str(diff), tmp_path / "out")
+    found = recover(str(base), str(diff), tmp_path / "out")
+    assert found.tensors == 21
+    assert not (tmp_path / "out.unfinished").exists()
+
+
+def test_an_unfinished_recovery_of_another_pair_is_not_removed(
+    base: Path, diff: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(recovery, "_rename", lambda *_: None)
+    recover(str(base), str(diff), tmp_path / "out")
+    before = sorted(p.name for p in (tmp_path / "out.unfinished").iterdir())
+    monkeypatch.undo()
+    with pytest.raises(ResultsError, match="an unfinished recovery of other files"):
+        recover(str(base), str(diff), tmp_path / "out", dtype="bfloat16")
+    assert sorted(p.name for p in (tmp_path / "out.unfinished").iterdir()) == before
+    (tmp_path / "out.unfinished" / "recovery.json").write_text('{"x": 1}')
+    with pytest.raises(ResultsError, match="no record of a recovery"):
+        recover(str(base), str(diff), tmp_path / "out")
 
 
 def test_another_base_of_the_same_shape_is_known_by_the_hash(

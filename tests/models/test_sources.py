@@ -3,6 +3,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 from tiny_models import tiny_model
 
 from concord.errors import ModelError
@@ -29,7 +31,7 @@ def test_a_whole_folder_is_taken(copy: Path):
     check(copy)
     found = resolve_source(entry(copy), entry(copy))
     assert (found.weights, found.tokenizer) == (str(copy), str(copy))
-    assert found.shipping == "weights"
+    assert found.adapter is None and found.diff is None
 
 
 def test_a_missing_folder_names_its_neighbour(copy: Path):
@@ -97,7 +99,6 @@ def test_an_adapter_folder_is_put_on_the_base(copy: Path, tmp_path: Path):
     source = resolve_source(entry(adapter), entry(copy))
     assert source.weights == str(copy)
     assert source.adapter == str(adapter)
-    assert source.shipping == "adapter"
 
 
 def test_base_plus_diff_names_both(copy: Path, tmp_path: Path):
@@ -113,6 +114,76 @@ def test_a_diff_without_a_base_is_put_on_the_study_s(copy: Path):
     assert source.weights == str(copy)
     assert source.diff == "someone/something"
     assert source.tokenizer == "someone/something"
+
+
+def test_a_revision_is_that_of_what_the_entry_names(tmp_path: Path):
+    pinned = entry("org/base", revision="aaa")
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text("{}")
+    cases = [
+        (entry("org/base", revision="bbb"), ("bbb", None)),
+        (entry("org/base"), ("aaa", None)),
+        (entry("+diff:org/diff", revision="bbb"), ("aaa", "bbb")),
+        (entry("org/base+diff:org/diff"), ("aaa", None)),
+        (entry("org/other+diff:org/diff", revision="bbb"), (None, "bbb")),
+        (entry(adapter, revision="bbb"), ("aaa", "bbb")),
+        (entry("org/other", peft="org/adapter", revision="bbb"), ("bbb", None)),
+    ]
+    for named, wanted in cases:
+        source = resolve_source(named, pinned)
+        assert (source.revision, source.delta_revision) == wanted
+    source = resolve_source(entry("+diff:org/diff", revision="bbb"), pinned)
+    assert source.revision_of("org/base") == "aaa"
+    assert source.revision_of("org/diff") == "bbb"
+
+
+def adapter_for(folder: Path, trained_on: str | None) -> Path:
+    folder.mkdir()
+    config = {"peft_type": "LORA", "base_model_name_or_path": trained_on}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    save_file({"a": torch.zeros(1)}, folder / "adapter_model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("trained_on", ["../copy", "org/COPY", "/gone/copy", "", None])
+def test_an_adapter_whose_base_has_the_name_is_taken(
+    copy: Path, tmp_path: Path, trained_on: str | None
+):
+    check(adapter_for(tmp_path / "adapter", trained_on), copy)
+
+
+def test_an_adapter_for_another_model_is_refused_unless_both_are_named(
+    copy: Path, tmp_path: Path
+):
+    adapter = adapter_for(tmp_path / "adapter", "meta-llama/Llama-3.1-8B")
+    with pytest.raises(ModelError, match=r"'meta-llama/Llama-3\.1-8B'; needed one for"):
+        check(adapter, copy)
+    both = resolve_source(entry(copy, peft=str(adapter)), entry(copy))
+    check_source(both, trust_remote_code=False, allow_pickle=False)
+
+
+def test_a_damaged_adapter_config_is_named(copy: Path, tmp_path: Path):
+    adapter = adapter_for(tmp_path / "adapter", "copy")
+    (adapter / "adapter_config.json").write_text("{")
+    with pytest.raises(ModelError, match=r"adapter_config\.json: cannot be read"):
+        check(adapter, copy)
+
+
+def test_a_difference_of_another_shape_is_refused_before_weights_are_read(
+    copy: Path, tmp_path: Path
+):
+    diff = Path(shutil.copytree(copy, tmp_path / "diff"))
+    tensors = load_file(diff / "model.safetensors")
+    name = next(iter(tensors))
+    save_file({**tensors, name: torch.zeros(3)}, diff / "model.safetensors")
+    with pytest.raises(ModelError, match="has shape"):
+        check(f"{copy}+diff:{diff}")
+    save_file(
+        {k: v for k, v in tensors.items() if k != name}, diff / "model.safetensors"
+    )
+    with pytest.raises(ModelError, match="the difference lacks 1 of"):
+        check(f"{copy}+diff:{diff}")
 
 
 def test_an_unknown_embedded_model_lists_the_family():

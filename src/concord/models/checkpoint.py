@@ -117,7 +117,10 @@ def _indexed_files(index: Path) -> list[Path]:
 
 
 def _weight_map(index: Path) -> Mapping[str, str]:
-    return json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+    found = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+    if not all(isinstance(name, str) for name in found.values()):
+        raise ValueError("a tensor's file is no text")
+    return found
 
 
 def _require_indexed(index: Path, files: Mapping[str, Path]) -> None:

@@ -24,7 +24,7 @@ LARGEST_RELATIVE_NORM = 0.5
 CHECKSUM_FILE = "checksum_psum.txt"
 """Holds the sum of all numbers of the tuned model, where its authors give it."""
 CHECKSUM_TOLERANCE = 0.01
-"""Rounding of the authors' float32 sums; they compare with the same tolerance."""
+"""How near two sums must be, besides the rounding of the authors' own."""
 _BLOCK = 1 << 18
 """Numbers summed at a time: no second copy of a tensor is made."""
 
@@ -68,11 +68,23 @@ def summed(plan: SumPlan, name: str, totals: Totals) -> Tensor:
         totals.base_square += float(mine.double().square().sum())
         totals.diff_square += float(theirs.double().square().sum())
         mine.add_(theirs.to(torch.float32))
+        _require_finite(plan, name, mine)
         totals.sum += float(mine.sum(dtype=torch.float64))
     totals.digest.update(f"{name}|{tuple(total.shape)}|".encode())
     for mine in _blocks(total):
         totals.digest.update(mine.numpy().tobytes())
     return total
+
+
+def _require_finite(plan: SumPlan, name: str, numbers: Tensor) -> None:
+    if bool(numbers.isfinite().all()):
+        return
+    of_base, of_diff = plan.pairs[name]
+    raise ModelError(
+        f"{plan.diff.files[of_diff]}: base + difference of {name!r} holds a number "
+        "that is infinite or none (NaN); needed finite weights; fetch this file "
+        f"and the base's ({plan.base.files[of_base]}) again"
+    )
 
 
 def _blocks(tensor: Tensor) -> Iterator[Tensor]:
@@ -127,8 +139,10 @@ def _require_sum(plan: SumPlan, totals: Totals) -> None:
         for name in plan.skipped
         if name in plan.base.files and name in plan.diff.files
     )
+    # They add float32 sums of tensors, one by one, each step with half a last place.
+    rounding = abs(wanted) * len(plan.pairs) * 2**-24
     if all(
-        abs(found - wanted) > CHECKSUM_TOLERANCE
+        not abs(found - wanted) <= CHECKSUM_TOLERANCE + rounding
         for found in (totals.sum, totals.sum + buffers)
     ):
         raise ModelError(

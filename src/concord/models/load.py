@@ -47,6 +47,7 @@ from concord.models.sources import (
     read_config,
     read_tokenizer,
     resolve_source,
+    trained_on,
 )
 from concord.study import ModelEntry, Study
 
@@ -213,12 +214,13 @@ def _from_pretrained(
 
 def _sum_plan(source: Source, config: PretrainedConfig) -> SumPlan:
     """How base and difference of a source are added."""
-    named = ((source.weights, source.revision), (str(source.diff), None))
     base, diff = (
         open_checkpoint(
-            Path(name) if Path(name).is_dir() else fetch_checkpoint(name, revision)
+            Path(name)
+            if Path(name).is_dir()
+            else fetch_checkpoint(name, source.revision_of(name))
         )
-        for name, revision in named
+        for name in (source.weights, str(source.diff))
     )
     return plan_sum(base, diff, config)
 
@@ -241,7 +243,9 @@ def _with_adapter(network: PreTrainedModel, source: Source, *, merges: bool) -> 
         with warnings.catch_warnings():
             # PEFT only warns of tensors that are not in the file and stay at zero.
             warnings.filterwarnings("error", message=".*missing adapter keys")
-            wrapped = PeftModel.from_pretrained(network, source.adapter)
+            wrapped = PeftModel.from_pretrained(
+                network, source.adapter, revision=source.delta_revision
+            )
     except (
         OSError,
         ValueError,
@@ -280,8 +284,11 @@ def _describe(
     return {
         "source": source.name,
         "revision": source.revision,
+        "commit": getattr(config, "_commit_hash", None),
         "adapter": source.adapter,
+        "adapter_trained_on": _trained_on(source),
         "diff": source.diff,
+        "delta_revision": source.delta_revision,
         "fingerprint": weights_fingerprint(network),
         "tokenizer": tokenizer_fingerprint(tokenizer),
         "family": config.model_type,
@@ -294,6 +301,12 @@ def _describe(
         "vocabulary_size": getattr(config, "vocab_size", None),
         "tokenizer_size": len(tokenizer),
     }
+
+
+def _trained_on(source: Source) -> str | None:
+    if source.adapter is None or not Path(source.adapter).is_dir():
+        return None
+    return trained_on(Path(source.adapter))
 
 
 def weights_fingerprint(network: nn.Module) -> str:

@@ -72,8 +72,14 @@ def _network_without_weights(config: PretrainedConfig) -> PreTrainedModel:
     family = (
         AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     )
-    with torch.device("meta"):
-        return family.from_config(config)
+    try:
+        with torch.device("meta"):
+            return family.from_config(config, trust_remote_code=False)
+    except ValueError as error:
+        raise ModelError(
+            f"the base is of family {config.model_type!r}, which predicts no tokens; "
+            "needed a model that writes text"
+        ) from error
 
 
 def _names(

@@ -7,7 +7,6 @@ is whole; what a stopped recovery has finished is kept and continued.
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -61,7 +60,8 @@ class Recovery:
     skipped: tuple[str, ...]
     """Tensors in the files that are no parameters."""
     checked_by_authors: bool
-    """A checksum came with the difference, and agreed."""
+    """A checksum came with the difference, and agreed; without one another base of the
+    same shape would not be noticed."""
 
 
 def recover(
@@ -109,7 +109,7 @@ def recover(
     require_difference(plan, totals, allow_large=allow_large)
     found = _describe(output, base, diff, dtype, plan, totals)
     _write_rest(unfinished, places, plan, shards, stored, config, tokenizer)
-    write_json(unfinished / RECORD, {**asdict(found), "key": key})
+    write_json(unfinished / RECORD, {**read_json(unfinished / RECORD), **asdict(found)})
     plan.base.close()
     plan.diff.close()
     _rename(unfinished, output)
@@ -122,7 +122,7 @@ def _place(name: str, revision: str | None = None) -> Path:
 
 def _config(place: Path) -> PretrainedConfig:
     try:
-        return AutoConfig.from_pretrained(place)
+        return AutoConfig.from_pretrained(place, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         first_line = str(error).strip().partition("\n")[0]
         raise ModelError(
@@ -163,9 +163,13 @@ def _begin(output: Path, key: Mapping[str, Any], size: int) -> Path:
     folder = _unfinished(output)
     record = folder / RECORD
     wanted = json.loads(json.dumps(key))
-    if record.is_file() and read_json(record)["key"] != wanted:
-        shutil.rmtree(folder)
-    elif folder.exists() and not record.is_file():
+    if record.is_file() and _key_in(record) != wanted:
+        raise ResultsError(
+            f"{folder}: found an unfinished recovery of other files, another dtype or "
+            "another shard size; needed that name for this one; give the command that "
+            "began it, give another folder, or remove it"
+        )
+    if folder.exists() and not record.is_file():
         raise ResultsError(
             f"{folder}: found a folder that no recovery has made; needed that name for "
             "the unfinished model; remove it, or give another folder"
@@ -174,6 +178,16 @@ def _begin(output: Path, key: Mapping[str, Any], size: int) -> Path:
         require_space(output.absolute().parent, size)
         write_json(record, {"key": wanted, "finished": {}})
     return folder
+
+
+def _key_in(record: Path) -> Any:
+    found = read_json(record)
+    if not isinstance(found, dict) or not isinstance(found.get("finished"), dict):
+        raise ResultsError(
+            f"{record}: found no record of a recovery; needed its key and what is "
+            "finished; remove the folder and give the same command again"
+        )
+    return found.get("key")
 
 
 def _write_shards(
@@ -233,7 +247,7 @@ def _tokenizer(base: Path, diff: Path, *, rows: int | None) -> PreTrainedTokeniz
     has_own = any((diff / name).is_file() for name in TOKENIZER_FILES)
     place = diff if has_own else base
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(place)
+        tokenizer: Any = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
             f"{place}: cannot load its tokenizer ({str(error).strip()[:200]}); needed "

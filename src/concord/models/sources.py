@@ -4,9 +4,9 @@ Everything that can be seen to be wrong without loading a weight is refused here
 long run does not stop at its fifth model.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError, safe_open
@@ -20,6 +20,8 @@ from transformers import (
 from concord import organism
 from concord.errors import ModelError, did_you_mean
 from concord.models.architecture import attention_implementation
+from concord.models.checkpoint import open_checkpoint
+from concord.models.matching import plan_sum
 from concord.study import ModelEntry
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json")
@@ -37,20 +39,27 @@ class Source:
     weights: str
     """Folder or hub id of whole weights: the model's own, or those it is put on."""
     revision: str | None
+    """Of the weights on the hub."""
     adapter: str | None
     """Folder or hub id of a PEFT adapter."""
     diff: str | None
     """Folder or hub id of a weight difference."""
     tokenizer: str
+    delta_revision: str | None = None
+    """Of the adapter or the difference on the hub."""
+    is_base_named: bool = True
+    """The user said which weights an adapter is put on."""
 
-    @property
-    def shipping(self) -> Literal["weights", "adapter", "diff"]:
-        """In which form the model is stored."""
-        return "adapter" if self.adapter else "diff" if self.diff else "weights"
+    def revision_of(self, place: str) -> str | None:
+        """The revision of one of the parts."""
+        return self.revision if place == self.weights else self.delta_revision
 
 
 def resolve_source(entry: ModelEntry, base: ModelEntry) -> Source:
     """Find the parts of a model.
+
+    An entry's revision is that of what it names: of whole weights, or of the difference
+    or adapter folder that is put on the study's base, which keeps its own.
 
     Args:
         entry: The model.
@@ -58,7 +67,7 @@ def resolve_source(entry: ModelEntry, base: ModelEntry) -> Source:
             unless it names another.
 
     Raises:
-        ModelError: A folder does not exist, or an adapter names another base.
+        ModelError: A folder does not exist.
     """
     name, _, difference = entry.source.partition(_DIFF)
     name = name or base.source
@@ -73,14 +82,19 @@ def resolve_source(entry: ModelEntry, base: ModelEntry) -> Source:
     weights = str(folder) if folder is not None else name
     diff = str(local_folder(difference) or difference) if difference else None
     tokenizer = entry.tokenizer or _tokenizer_of(weights, adapter, diff)
+    names_delta = bool(diff) or name != entry.source
+    is_study_base = name == base.source
     return Source(
         label=entry.label,
         name=entry.source,
         weights=weights,
-        revision=entry.revision,
+        revision=(None if names_delta else entry.revision)
+        or (base.revision if is_study_base else None),
         adapter=adapter,
         diff=diff,
         tokenizer=tokenizer,
+        delta_revision=entry.revision if names_delta else None,
+        is_base_named=entry.peft is not None,
     )
 
 
@@ -130,7 +144,8 @@ def check_source(
 
     Raises:
         ModelError: No config, an unknown family, no weights, weights that are not
-            safetensors, or a damaged file.
+            safetensors, a damaged file, a difference of other tensors than the base's,
+            or an adapter that was trained on another model.
     """
     config = read_config(source, trust_remote_code=trust_remote_code)
     attention_implementation(config)
@@ -140,8 +155,56 @@ def check_source(
         _check_weights(folder, allow_pickle=allow_pickle or bool(source.diff))
     if source.adapter and Path(source.adapter).is_dir():
         _check_weights(Path(source.adapter), allow_pickle=allow_pickle)
+        _check_adapter(source, config)
     if source.diff and Path(source.diff).is_dir():
         _check_weights(Path(source.diff), allow_pickle=True)
+        if folder.is_dir():
+            _check_sum(folder, Path(source.diff), config)
+
+
+def _check_sum(base: Path, diff: Path, config: PretrainedConfig) -> None:
+    """Every tensor of the difference has its partner; only headers are read."""
+    checkpoints = open_checkpoint(base), open_checkpoint(diff)
+    plan_sum(*checkpoints, config)
+    for checkpoint in checkpoints:
+        checkpoint.close()
+
+
+def trained_on(adapter: Path) -> str | None:
+    """The model that an adapter's config names as its base.
+
+    Raises:
+        ModelError: The config is damaged.
+    """
+    path = adapter / "adapter_config.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{path}: cannot be read as an adapter's config ({error}); needed JSON "
+            "with base_model_name_or_path; fetch the adapter again"
+        ) from error
+
+
+def _check_adapter(source: Source, config: PretrainedConfig) -> None:
+    """An adapter put on the study's base was trained on it, as far as names tell."""
+    assert source.adapter is not None
+    named = trained_on(Path(source.adapter))
+    if not named or source.is_base_named:
+        return
+    if (Path(source.adapter) / named).resolve() == Path(source.weights):
+        return
+    known = {source.weights, str(getattr(config, "_name_or_path", "") or "")}
+    if _last_part(named) not in {_last_part(one) for one in known if one}:
+        raise ModelError(
+            f"{source.adapter}: found an adapter for {named!r}; needed one for the "
+            f"study's base, {source.weights}; give that base, or name both to put it "
+            "on this one all the same: source=WEIGHTS, peft=ADAPTER"
+        )
+
+
+def _last_part(name: str) -> str:
+    return name.rstrip("/").rpartition("/")[2].casefold()
 
 
 def _check_weights(folder: Path, *, allow_pickle: bool) -> None:
@@ -199,7 +262,7 @@ def read_tokenizer(
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             source.tokenizer,
-            revision=source.revision if source.tokenizer == source.weights else None,
+            revision=_tokenizer_revision(source),
             trust_remote_code=trust_remote_code,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -212,6 +275,12 @@ def read_tokenizer(
             "transformers, or name another with tokenizer="
         )
     return tokenizer
+
+
+def _tokenizer_revision(source: Source) -> str | None:
+    parts = (source.weights, source.adapter, source.diff)
+    is_a_part = source.tokenizer in parts
+    return source.revision_of(source.tokenizer) if is_a_part else None
 
 
 def _cannot_load(place: str, what: str, error: Exception) -> str:
