@@ -122,6 +122,7 @@ def test_the_study_s_preset_names_its_eleven_models():
     assert len(study.tuned) == 10
     assert study.tuned[3].source == "+diff:allenai/open-instruct-flan-v2-7b"
     assert {entry.prompt_format for entry in study.tuned} == {"role_tags"}
+    assert study.enrichment.min_attributes == study.enrichment.top_k == 50
 
 
 def test_an_unknown_preset_names_the_near_one():
