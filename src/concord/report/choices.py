@@ -80,9 +80,28 @@ def _figure(findings: Findings, dataset: str) -> Figure | None:
         "has none. Read it with accuracy, with the share of pairs that keep the chosen "
         "option, and with its bar, the spread that noise alone would give. A model "
         "whose bar in the last panel lies right of its mark keeps the letter rather "
-        "than the option.",
+        "than the option."
+        f"{_beyond_noise(findings, f'{key}.spread')}",
         basis_of(findings, *(panel.key for panel in found)),
         found,
+    )
+
+
+def _beyond_noise(findings: Findings, key: str) -> str:
+    """Whose spread is larger than equal settings would give, and whose is not."""
+    groups: dict[bool, list[str]] = {True: [], False: []}
+    for model in findings.models:
+        exceeds = findings.value(key, model).get("exceeds_noise")
+        if exceeds is not None:
+            groups[exceeds].append(model)
+    told = (
+        (True, "is larger than noise alone would give"),
+        (False, "is no larger than noise alone may give and shows nothing"),
+    )
+    return "".join(
+        f" The spread of {formats.listing(groups[exceeds])} {words}."
+        for exceeds, words in told
+        if groups[exceeds]
     )
 
 

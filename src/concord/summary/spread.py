@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 
 from concord.metrics.bootstrap import Clusters
 from concord.metrics.intervals import percentile_interval
-from concord.metrics.significance import holm, verdict
+from concord.metrics.significance import adjust_p, verdict
 from concord.metrics.spread import (
     Spread,
     estimate_spread,
@@ -39,6 +39,7 @@ SPREADS: Mapping[str, Spread] = {
 }
 """The three readings of the study's word, by name; the first is the headline."""
 ONE_SETTING = "one setting: nothing to compare"
+UPPER_END = "noise alone stays below the upper end; a lower end bounds nothing"
 
 
 def spread_entries(
@@ -114,7 +115,7 @@ def _expected_entry(
             "relations_low": None,
             "relations_high": None,
             "n": entry["n"],
-            "reason": entry["reason"],
+            "reason": entry["reason"] or UPPER_END,
         }
         for entry in values
     ]
@@ -137,7 +138,7 @@ def _value(
         "high": number(high),
         "relations_low": None,
         "relations_high": None,
-        **(_noise(right, settings) if spread is spread_over_instructions else {}),
+        **_noise(right, spread, settings),
         "n": _counts(right, draws.clusters),
         "contexts_sd": None,
         "micro": None,
@@ -146,11 +147,12 @@ def _value(
 
 
 def _noise(
-    right: Bool[np.ndarray, "wording order item"], settings: Settings
+    right: Bool[np.ndarray, "wording order item"], spread: Spread, settings: Settings
 ) -> dict[str, Any]:
-    """What the headline spread would be if all settings were equally good."""
+    """What the spread would be if all settings were equally good."""
     noise = estimate_spread(
         np.moveaxis(right, -1, 0),
+        spread,
         level=settings.level,
         replicates=settings.replicates,
         seed=settings.seed,
@@ -170,26 +172,32 @@ def _differences(
     draws: Draws,
     settings: Settings,
 ) -> list[dict[str, Any]]:
-    entries = [
-        _difference(key, (model, contexts), spread, draws, settings)
-        for model in models[1:]
-    ]
-    found = [entry["p"] for entry in entries]
-    adjusted = holm(np.array([np.nan if p is None else p for p in found]))
+    places = [(model, contexts) for model in models[1:]]
+    p_values = np.array([_exchange_p(place, spread, draws) for place in places])
+    adjusted = adjust_p(p_values, settings.adjustment)
     return [
-        {**entry, "p_adjusted": number(float(p))}
-        for entry, p in zip(entries, adjusted, strict=True)
+        _difference(key, place, spread, draws, settings, (float(p), float(wide)))
+        for place, p, wide in zip(places, p_values, adjusted, strict=True)
     ]
 
 
 def _difference(
-    key: str, place: Place, spread: Spread, draws: Draws, settings: Settings
+    key: str,
+    place: Place,
+    spread: Spread,
+    draws: Draws,
+    settings: Settings,
+    p_values: tuple[float, float],
 ) -> dict[str, Any]:
+    """Tuned minus base; p-values are its own, and that for all models tested."""
     if place not in draws.exchanged:
         reason = "not measured for both models in two or more settings: no difference"
-        return _absent(place[0], reason) | {"p": None, "verdict": ""}
-    sides = (place, draws.base)
-    after, before = (_spread_of(draws.rights[side], spread) for side in sides)
+        return _absent(place[0], reason) | {
+            "p": None,
+            "p_adjusted": None,
+            "verdict": "",
+        }
+    after, before = _sides(place, spread, draws)
     drawn = spread(draws.resampled[place]) - spread(draws.resampled[draws.base])
     interval = _interval(drawn, draws.clusters, settings)
     narrow = _interval(drawn, draws.clusters, settings, level=2 * settings.level - 1)
@@ -202,24 +210,39 @@ def _difference(
         "relations_high": None,
         "after": number(after),
         "before": number(before),
-        "p": number(_exchange_p(after - before, draws.exchanged[place], spread)),
+        "p": number(p_values[0]),
+        "p_adjusted": number(p_values[1]),
         "verdict": verdict(
-            interval, narrow, words=describe(key).words, margin=settings.margin
+            interval,
+            narrow,
+            words=describe(key).words,
+            margin=settings.margin,
+            is_significant=not p_values[1] > 1 - settings.level,
         ),
         "n": _counts(draws.rights[place], draws.clusters),
         "reason": None,
     }
 
 
-def _exchange_p(
-    observed: float,
-    exchanged: Float[np.ndarray, "side permutation wording order"],
-    spread: Spread,
-) -> float:
-    """Share of exchanges whose difference is at least as large, in either direction."""
+def _sides(place: Place, spread: Spread, draws: Draws) -> tuple[float, float]:
+    """The spread of a tuned model and that of the base."""
+    after, before = (draws.rights[side] for side in (place, draws.base))
+    return _spread_of(after, spread), _spread_of(before, spread)
+
+
+def _exchange_p(place: Place, spread: Spread, draws: Draws) -> float:
+    """Share of exchanges whose difference is at least as large, in either direction.
+
+    Returns:
+        In (0, 1]; NaN where the models cannot be compared.
+    """
+    if place not in draws.exchanged:
+        return float("nan")
+    after, before = _sides(place, spread, draws)
+    exchanged = draws.exchanged[place]
     differences = np.abs(spread(exchanged[0]) - spread(exchanged[1]))
     # A hair below, so that rounding does not part equal differences.
-    hits = int((differences >= abs(observed) - 1e-9).sum())
+    hits = int((differences >= abs(after - before) - 1e-9).sum())
     return (hits + 1) / (len(differences) + 1)
 
 
