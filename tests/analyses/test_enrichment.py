@@ -8,11 +8,12 @@ import pyarrow as pa
 import pytest
 import torch
 from planted_circuit import planted_task, planted_tokenizer
+from small_study import write_model
 from tokenizers import decoders
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from concord import organism
-from concord.analyses import enrichment
+from concord.analyses import enrichment, knockout
 from concord.analyses.enrichment import (
     NO_WORD,
     Reading,
@@ -29,6 +30,7 @@ from concord.errors import ModelError
 from concord.models.architecture import architecture_of
 from concord.models.load import LoadedModel, load_model
 from concord.study import ModelEntry, Study, resolve_study
+from concord.summary.mechanism_recipes import RECIPES
 
 
 def rows_of(task: Task) -> list[dict[str, Any]]:
@@ -353,11 +355,75 @@ def test_more_words_than_the_tokenizer_has_are_refused():
         rows_of(planted_task(enrichment={"top_k": 50}))
 
 
+@pytest.mark.parametrize("analysis", [enrichment, knockout])
+def test_without_bos_the_subject_becomes_position_0_and_the_reader_is_told(
+    analysis, settings: dict[str, Any], tmp_path: Path
+):
+    changes = {"enrichment": {"top_k": 5}, "knockout": {"sets": ["subject"]}}
+    with_bos = task_of(settings, **changes)
+    settings["base"] = str(write_model(tmp_path / "gpt2", family="gpt2"))
+    without = task_of(settings, **changes)
+    # In one of three contexts nothing stands in front of the prompt, and there 4 of 5
+    # templates begin with the subject: 24 of 90 prompts.
+    for task, count in ((with_bos, 0), (without, 24)):
+        rows = pa.concat_tables([part.rows for part in analysis.run(task)])
+        assert rows["first_position"].to_pylist().count(0) == count
+        told = [
+            text
+            for recipe in RECIPES
+            if recipe.analysis == analysis.__name__.rpartition(".")[2]
+            for remark in recipe.remarks
+            if "position 0" in (text := remark(rows, {}) or "")
+        ]
+        assert [text[:36] for text in told] == (
+            ["the subject of 26.7% of the prompts "] if count else []
+        )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("member", ["base", "wordings"])
 def test_the_rate_tells_subjects_with_register_lines_from_those_without(
     member, tmp_path: Path
 ):
+    """From h_1 to h_3 the rate finds the attributes of the subjects with lines alone.
+
+    The last blocks read the answer out at the subject too, lines or not: there the
+    other half is above the shuffled control as well, though by much less.
+    """
+    world = organism.shipped_world()
+    organism.write_world_data(world, tmp_path)
+    study = resolve_study(
+        {
+            "base": "embedded:base",
+            "tuned": ["embedded:wordings"],
+            "analyses": ["enrichment"],
+            "contexts": ["study"],
+            "data_dir": tmp_path,
+            "limit": 120,
+        }
+    )
+    entry = next(e for e in study.models if e.label == member)
+    rows = rows_of(Task(load_model(study, entry), read_collection(study), study))
+    assert all(row["attribute_count"] for row in rows)
+    has_lines = np.array(
+        [world.subject_by_name[row["subject"]].has_register_lines for row in rows]
+    )
+    own, other = (
+        np.array([row[name] for row in rows]) / rows[0]["k"]
+        for name in ("attribute_hits", "attribute_hits_shuffled")
+    )
+    gain_with = own[has_lines].mean(axis=0) - other[has_lines].mean(axis=0)
+    gain_without = own[~has_lines].mean(axis=0) - other[~has_lines].mean(axis=0)
+    assert (gain_with[1:4] > 0.08).all()
+    assert (np.abs(gain_without[1:4]) < 0.03).all()
+    assert (own[has_lines].mean(axis=0)[1:4] > 3 * other[has_lines].mean(0)[1:4]).all()
+    assert (gain_with[4:] > gain_without[4:] + 0.02).all()
+    assert gain_without[5] > 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("member", ["base", "wordings"])
+def test_recall_of_the_objects_tells_the_two_halves_apart(member, tmp_path: Path):
     world = organism.shipped_world()
     organism.write_world_data(world, tmp_path)
     study = resolve_study(
