@@ -111,6 +111,13 @@ def test_the_table_fits_the_terminal_and_cuts_nothing(run, findings, width):
     ]
 
 
+def test_contexts_of_two_kinds_of_prompts_are_said_to_be_no_pair(run, findings):
+    for contexts, is_told in (("study", True), ("same", False), (None, True)):
+        found = find_flips(run, findings, FlipFilter(contexts=contexts), limit=3)
+        caption = str(flips_table(found).caption or "")
+        assert ("are no pair" in caption) == is_told
+
+
 def test_no_flip_is_an_empty_table_and_not_an_error(run, findings):
     found = find_flips(run, findings, FlipFilter(search="' or true --"), limit=5)
     assert (found.rows, found.wordings, found.facts) == ([], 0, 0)
@@ -132,7 +139,7 @@ def test_an_unknown_name_gets_a_near_match(run, findings, wanted, near):
 
 def test_near_ties_need_a_noise_sample(run, findings):
     silent = Findings({**findings.content, "noise": {}})
-    with pytest.raises(ResultsError, match="noise"):
+    with pytest.raises(ResultsError, match="no noise sample for base, tuned-1"):
         find_flips(run, silent, FlipFilter(near_ties=True), limit=1)
     assert find_flips(run, silent, FlipFilter(), limit=1).wordings > 0
 

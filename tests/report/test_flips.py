@@ -3,7 +3,11 @@
 import csv
 import json
 from collections import Counter, defaultdict
+from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from synthetic_run import write_synthetic_run
 
@@ -125,12 +129,86 @@ def test_the_page_s_list_keeps_to_its_budget(run: Run, budget: int):
     assert facts == set(range(len(json.loads(flips.json)["facts"])))
 
 
+def _noisy(base: float, tuned: float) -> Findings:
+    deltas = {"base": base, "tuned-1": tuned, "tuned-2": tuned}
+    noise = {model: {"delta": delta} for model, delta in deltas.items()}
+    return Findings({**FINDINGS.content, "noise": noise})
+
+
 def test_flips_inside_the_noise_floor_are_marked(run: Run):
-    wide = {name: {"delta": 1e9} for name in ("tuned-1", "tuned-2")}
-    findings = Findings({**FINDINGS.content, "noise": wide})
-    counted = count_flips(run, findings)
+    counted = count_flips(run, _noisy(1e9, 1e9))
     assert all(row["within_noise"] == row["flips"] for row in counted)
     assert all(row["within_noise"] == 0 for row in count_flips(run, FINDINGS))
+
+
+@pytest.mark.parametrize(
+    ("base", "tuned", "is_near"),
+    [(1.0, 0.0, True), (0.0, 1.0, True), (0.7, 0.7, False)],
+)
+def test_a_margin_under_twice_the_noise_of_its_model_is_a_near_tie(
+    tmp_path: Path, base: float, tuned: float, *, is_near: bool
+):
+    run = write_synthetic_run(
+        tmp_path, models=2, relations=1, facts=10, analyses=("facts",)
+    )
+    for model in run.models():
+        table = _facts(run, model)
+        margins = pa.array(np.full(table.num_rows, 1.5), pa.float32())
+        _put(run, model, "margin", margins)
+    findings = Findings({**_noisy(base, tuned).content, "tuned": ["tuned-1"]})
+    counted = count_flips(run, findings)
+    assert counted
+    for row in counted:
+        assert row["within_noise"] == (row["flips"] if is_near else 0)
+
+
+def test_answers_that_could_not_be_read_agree_with_none(tmp_path: Path):
+    run = write_synthetic_run(
+        tmp_path,
+        **{"models": 2, "relations": 1, "facts": 10, "templates": 3},
+        analyses=("facts",),
+        contexts=("study",),
+    )
+    # The base reads 2 - -, the tuned model 3 - 3: only two of the three answers differ.
+    for model, answers in (("base", [2, None, None]), ("tuned-1", [3, None, 3])):
+        templates = _facts(run, model)["template"].to_pylist()
+        given = pa.array([answers[template] for template in templates], pa.int32())
+        _put(run, model, "prediction_index", given)
+    findings = Findings({**FINDINGS.content, "tuned": ["tuned-1"]})
+    (row,) = count_flips(run, findings)
+    assert (row["kind"], row["flips"], row["wordings"]) == ("other", 30, 60)
+    write_flips(run, findings, tmp_path / "flips.csv")
+    with (tmp_path / "flips.csv").open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    unread = [row for row in rows if row["template"] == "2"]
+    assert {row["base_prediction"] for row in unread} == {"no answer"}
+    listed = flips_for_page(run, findings, total=30, budget=10_000_000)
+    words = json.loads(pack(listed, total=30, budget=10_000_000).json)["words"]
+    assert "no answer" in words and None not in words
+
+
+def test_one_wording_can_neither_agree_nor_disagree(tmp_path: Path):
+    run = write_synthetic_run(
+        tmp_path, relations=1, facts=12, templates=1, analyses=("facts",)
+    )
+    counted = count_flips(run, FINDINGS)
+    assert {row["kind"] for row in counted} == {"one_wording"}
+    totals = flip_totals(counted)["tuned-1"]
+    assert totals["one_wording"] > 0 and totals["new_answer"] == 0
+
+
+def _facts(run: Run, model: str) -> pa.Table:
+    table = read_rows(run, "facts", model)
+    assert table is not None
+    return table
+
+
+def _put(run: Run, model: str, name: str, values: pa.Array) -> None:
+    """Give a model's rows another column, in the order in which they are read."""
+    (part,) = run.parts("facts", model)
+    table = pq.read_table(part)
+    place = table.column_names.index(name)
+    pq.write_table(table.set_column(place, name, values), part)
 
 
 def test_first_wordings_show_the_slot(run: Run):

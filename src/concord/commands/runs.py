@@ -23,7 +23,7 @@ def flips(
     model: Annotated[str | None, typer.Option(help="A tuned model's label.")] = None,
     relation: Annotated[str | None, typer.Option(help="As P19.")] = None,
     kind: Annotated[
-        str | None, typer.Option(help="to_agree, to_disagree, new_answer, other.")
+        str | None, typer.Option(help="to_agree, to_disagree, new_answer, other, one_wording.")
     ] = None,
     contexts: Annotated[str, typer.Option(help="study, same, chat or all.")] = "study",
     near_ties: Annotated[

@@ -12,9 +12,9 @@ import pyarrow as pa
 from concord.report.formats import safe_json
 
 ROWS_AT_ONCE = 4096
-KINDS = ("to_agree", "to_disagree", "new_answer", "other")
+KINDS = ("to_agree", "to_disagree", "new_answer", "other", "one_wording")
 """Wordings disagreed and now agree; the reverse; agree before and after, on another
-answer; neither before nor after."""
+answer; neither before nor after; a fact with one wording, which cannot agree."""
 RIGHTNESS = ("same", "gained", "lost")
 """All wordings right before and after or neither; only after; only before."""
 
@@ -46,7 +46,7 @@ def pack(listed: ListedFlips | None, *, total: int, budget: int) -> FlipsInPage:
 
     Layout: ``words`` (all strings); ``models``, ``sets``: names; ``facts``: [relation,
     subject, object, {context: [template, prediction, wording, ...]}]; ``flips``: [fact,
-    model, set, context, kind, rightness, margin, within noise, then for each changed
+    model, set, context, kind, rightness, margin, near tie, then for each changed
     wording: template, prediction, base margin, tuned margin]. Strings are numbers into
     ``words``, margins hundredths of a nat, -1 stands for null.
 
@@ -127,8 +127,6 @@ def _flip(
     sets: list[str],
 ) -> list[int]:
     first = part[0]
-    margin, floor = first["margin"], first["floor"]
-    is_near_tie = margin is not None and floor is not None and margin <= floor
     changes = [
         number
         for row in part
@@ -146,8 +144,8 @@ def _flip(
         first["context"],
         KINDS.index(first["kind"]),
         RIGHTNESS.index(first["rightness"]),
-        _hundredths(margin),
-        int(is_near_tie),
+        _hundredths(first["margin"]),
+        int(first["is_near_tie"] or 0),
         *changes,
     ]
 

@@ -1,7 +1,8 @@
 """Who flipped, from what to what, in which wording: the list of flips, asked by name.
 
 One row for each wording whose answer changed, the widest margin first. A flip is a near
-tie when even its widest margin lies inside the measured noise (see `report.flips`).
+tie when the measured noise can bridge a margin of every changed wording (see
+`report.flips`).
 """
 
 from collections.abc import Iterable
@@ -19,7 +20,7 @@ from concord.report.flip_list import KINDS
 from concord.report.flips import (
     flips_sql,
     measured_models,
-    noise_floor,
+    noise_delta,
     quoted,
     write_flips,
 )
@@ -29,7 +30,12 @@ from concord.results import Run, query
 _SEARCHED = ("relation", "subject", "object", "prompt")
 _SEARCHED += ("base_prediction", "tuned_prediction")
 _NEAR_TIE = {True: "near tie", False: "", None: "noise unknown"}
-"""Unknown where no noise was measured, or no margin exists."""
+"""Unknown where no noise was measured."""
+_NO_PAIR = (
+    "Each model under its own prompts: context k of the base and context k of the "
+    "tuned model share a number and are no pair. With --contexts same both got one "
+    "prompt."
+)
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ def find_flips(
         found as (select * from flips where {_condition(wanted)}),
         counted as (select count(*) as wordings,
             count(distinct (relation, fact)) as facts from found)
-        select found.*, margin <= floor as within_noise, wordings, facts
+        select found.*, wordings, facts
         from counted left join found on true
         order by margin desc nulls last, model, contexts, context, relation, fact,
             template
@@ -109,6 +115,8 @@ def flips_table(found: FoundFlips) -> Table:
     """The rows for the console: three columns of short lines, to fit 60 signs too."""
     title = f"{count(found.wordings)} changed wordings of {count(found.facts)} facts"
     table = Table(title=title, box=SIMPLE_HEAD, show_lines=True, pad_edge=False)
+    if any(row["contexts"] != "same" for row in found.rows):
+        table.caption = _NO_PAIR
     for name in ("model and fact", "base → tuned, wording"):
         table.add_column(name, overflow="fold")
     table.add_column("margins", justify="right", no_wrap=True)
@@ -124,7 +132,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         f"{row['model']}: {row['kind'].replace('_', ' ')}{right}\n"
         f"{row['relation']} {row['subject']} ({row['object']})",
         f"{row['base_prediction']} → {row['tuned_prediction']}\n{row['prompt']}",
-        f"{' → '.join(margins)}\n{_NEAR_TIE[row['within_noise']]}",
+        f"{' → '.join(margins)}\n{_NEAR_TIE[row['is_near_tie']]}",
     )
 
 
@@ -143,7 +151,8 @@ def _chosen(run: Run, findings: Findings, wanted: FlipFilter) -> list[str]:
         if name is not None:
             _require(option, name, _names(run, column))
     chosen = [wanted.model] if wanted.model else models
-    without = [m for m in chosen if noise_floor(findings, m) is None]
+    sampled = [findings.base, *chosen]
+    without = [m for m in sampled if noise_delta(findings, m) is None]
     if wanted.near_ties is not None and without:
         raise ResultsError(
             f"found no noise sample for {', '.join(without)}; needed one to tell near "
@@ -172,9 +181,7 @@ def _condition(wanted: FlipFilter) -> str:
         if (value := getattr(wanted, name)) is not None
     ]
     if wanted.near_ties is not None:
-        # A flip without any margin, from a sole candidate, is no near tie.
-        near = "coalesce(margin <= floor, false)"
-        parts.append(near if wanted.near_ties else f"not {near}")
+        parts.append("is_near_tie" if wanted.near_ties else "not is_near_tie")
     if wanted.search is not None:
         text = " || chr(10) || ".join(_SEARCHED)
         parts.append(f"contains(lower({text}), lower({quoted(wanted.search)}))")

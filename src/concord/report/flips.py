@@ -28,9 +28,11 @@ FLIP_COLUMNS = (
     "template, prompt, base_prediction, tuned_prediction, base_margin, tuned_margin, "
     "within_noise"
 )
+NO_ANSWER = "no answer"
+"""Stands for an answer that could not be read."""
 _PAGE_COLUMNS = (
     "relation, fact, subject, object, model, contexts, context, kind, rightness, "
-    "margin, floor, template, tuned_prediction, base_margin, tuned_margin"
+    "margin, is_near_tie, template, tuned_prediction, base_margin, tuned_margin"
 )
 _TEXTS = ("fact", "subject", "object", "prompt", "base_prediction", "tuned_prediction")
 
@@ -49,7 +51,7 @@ def count_flips(run: Run, findings: Findings) -> list[dict[str, Any]]:
         run,
         f"""with {flips_sql(findings, tuned)}
         select model, contexts, kind, count(*) as flips,
-            count(*) filter (where margin <= floor) as within_noise,
+            count(*) filter (where is_near_tie) as within_noise,
             sum(changed)::bigint as wordings
         from flipped group by all order by model, contexts, kind""",
     )
@@ -79,7 +81,7 @@ def write_flips(
         ResultsError: The file cannot be written.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    shown = FLIP_COLUMNS.replace("within_noise", "margin <= floor as within_noise")
+    shown = FLIP_COLUMNS.replace("within_noise", "is_near_tie as within_noise")
     for name in _TEXTS:
         shown = shown.replace(f" {name},", f" {_defused(name)} as {name},")
     try:
@@ -142,7 +144,7 @@ def flips_for_page(
     answers = query(
         run,
         f"""with drawn as ({drawn})
-        select relation, fact, context, template, prediction,
+        select relation, fact, context, template, {_answer_sql("facts")} as prediction,
             replace(prompt, subject, '[X]') as wording
         from facts join drawn using (relation, fact)
         where model = {quoted(findings.base)} and contexts = 'study'
@@ -176,65 +178,97 @@ def measured_models(run: Run, findings: Findings) -> list[str]:
 def flips_sql(findings: Findings, tuned: list[str], drawn: str | None = None) -> str:
     """Common table expressions: ``flipped``, a row per flip; ``flips``, per wording.
 
-    ``margin`` is the flip's: the widest, over its changed wordings, of the narrower of
-    the two margins. A flip is within the noise floor when even that one is.
+    An answer that could not be read agrees with no other, as in the summary. A changed
+    wording is a near tie when the noise of its model can bridge either margin: when it
+    is under twice the model's largest change of a score. ``margin`` is the flip's: the
+    widest, over its changed wordings, of the narrower of the two margins. A flip is a
+    near tie when all its changed wordings are.
 
     Args:
         findings: The run's numbers.
         tuned: Labels of the models wanted.
         drawn: SQL of the facts wanted (``relation``, ``fact``); None: all.
     """
-    floors = ", ".join(
-        f"({quoted(model)}, {_floor_sql(findings, model)})" for model in tuned
+    deltas = ", ".join(
+        f"({quoted(model)}, {_delta_sql(findings, findings.base)}, "
+        f"{_delta_sql(findings, model)})"
+        for model in tuned
     )
     wanted = "semi join drawn using (relation, fact)" if drawn else ""
     return f"""
-    floors(model, floor) as (values {floors}),
+    deltas(model, base_delta, tuned_delta) as (values {deltas}),
     {f"drawn as ({drawn})," if drawn else ""}
     before as (select * from facts {wanted}
         where model = {quoted(findings.base)} and contexts = 'study'),
     after as (select * from facts {wanted}
-        where model in (select model from floors)),
+        where model in (select model from deltas)),
     paired as (
-        select t.model, t.contexts, t.context, t.relation, t.fact, t.template,
+        select t.model, t.contexts, context, relation, fact, template,
             b.prediction_index as base_index, t.prediction_index as tuned_index,
+            base_index is distinct from tuned_index as is_changed,
             b.is_correct as base_right, t.is_correct as tuned_right,
             b.margin as base_margin, t.margin as tuned_margin,
-            b.prediction as base_prediction, t.prediction as tuned_prediction,
+            {_bridged_sql("base")} or {_bridged_sql("tuned")} as is_bridged,
+            {_answer_sql("b")} as base_prediction,
+            {_answer_sql("t")} as tuned_prediction,
             t.subject, t.object, t.prompt
-        from after t join before b using (context, relation, fact, template)),
+        from after t join before b using (context, relation, fact, template)
+            join deltas on deltas.model = t.model),
     flipped as (
-        select model, contexts, context, relation, fact, any_value(floor) as floor,
-            max(least(base_margin, tuned_margin))
-                filter (where base_index <> tuned_index) as margin,
-            count(*) filter (where base_index <> tuned_index) as changed,
-            min(base_index) = max(base_index) as base_agrees,
-            min(tuned_index) = max(tuned_index) as tuned_agrees,
-            case when tuned_agrees and not base_agrees then 'to_agree'
+        select model, contexts, context, relation, fact,
+            max(least(base_margin, tuned_margin)) filter (where is_changed) as margin,
+            case when bool_and(is_bridged is not null) filter (where is_changed)
+                then bool_and(is_bridged) filter (where is_changed)
+                end as is_near_tie,
+            count(*) filter (where is_changed) as changed,
+            count(base_index) = count(*) and min(base_index) = max(base_index)
+                as base_agrees,
+            count(tuned_index) = count(*) and min(tuned_index) = max(tuned_index)
+                as tuned_agrees,
+            case when count(*) = 1 then 'one_wording'
+                when tuned_agrees and not base_agrees then 'to_agree'
                 when base_agrees and not tuned_agrees then 'to_disagree'
                 when base_agrees and tuned_agrees then 'new_answer'
                 else 'other' end as kind,
             case when bool_and(tuned_right) and not bool_and(base_right) then 'gained'
                 when bool_and(base_right) and not bool_and(tuned_right) then 'lost'
                 else 'same' end as rightness
-        from paired join floors using (model)
+        from paired
         group by model, contexts, context, relation, fact
-        having bool_or(base_index <> tuned_index)),
+        having bool_or(is_changed)),
     flips as (
         select * from paired
             join flipped using (model, contexts, context, relation, fact)
-        where base_index <> tuned_index)"""
+        where is_changed)"""
 
 
-def noise_floor(findings: Findings, model: str) -> float | None:
-    """The margin, in nats, below which noise alone may flip; None: not measured."""
+def noise_delta(findings: Findings, model: str) -> float | None:
+    """How far noise alone moves a score, in nats; None: not measured."""
     delta = (findings.content.get("noise", {}).get(model) or {}).get("delta")
     return None if delta is None else float(delta)
 
 
-def _floor_sql(findings: Findings, model: str) -> str:
-    floor = noise_floor(findings, model)
-    return "null::float" if floor is None else f"{floor!r}::float"
+def _delta_sql(findings: Findings, model: str) -> str:
+    delta = noise_delta(findings, model)
+    return "null::float" if delta is None else f"{delta!r}::float"
+
+
+def _bridged_sql(side: str) -> str:
+    """Whether noise can bridge a margin; null where no noise was measured.
+
+    A sole candidate has no runner-up and no margin, and is no near tie.
+    """
+    return (
+        f"case when {side}_delta is not null "
+        f"then coalesce({side}_margin < 2 * {side}_delta, false) end"
+    )
+
+
+def _answer_sql(table: str) -> str:
+    return (
+        f"case when {table}.prediction_index is null then '{NO_ANSWER}' "
+        f"else {table}.prediction end"
+    )
 
 
 def quoted(text: str) -> str:
@@ -243,10 +277,15 @@ def quoted(text: str) -> str:
 
 
 def flip_totals(counts: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
-    """Flips of each tuned model by kind, under the study's prompts."""
+    """Flips of each tuned model by kind, under the study's prompts.
+
+    ``one_wording`` only where there are such.
+    """
+    has_single = any(row["kind"] == KINDS[-1] for row in counts)
+    kinds = KINDS if has_single else KINDS[:-1]
     totals: dict[str, dict[str, int]] = {}
     for row in counts:
         if row["contexts"] == "study":
-            totals.setdefault(row["model"], dict.fromkeys(KINDS, 0))
+            totals.setdefault(row["model"], dict.fromkeys(kinds, 0))
             totals[row["model"]][row["kind"]] += row["flips"]
     return totals

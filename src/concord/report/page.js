@@ -36,8 +36,8 @@
     document.documentElement.dataset.charts = "drawn";
   }
 
-  const KINDS = ["now agrees", "no longer agrees", "agrees on a new answer", "other wordings changed"];
-  const KIND_LOOK = ["good", "bad", "plain", "plain"];
+  const KINDS = ["now agrees", "no longer agrees", "agrees on a new answer", "other wordings changed", "one wording"];
+  const KIND_LOOK = ["good", "bad", "plain", "plain", "plain"];
   const RIGHT = ["", "now all right", "no longer all right"];
   const SETS = { study: "own (study)", same: "the base's", chat: "chat format" };
   const MARGINS = [["", "any"], ["floor", "inside the noise floor"], ["clear", "outside the noise floor"], ["0.1", "above 0.1 nats"], ["0.5", "above 0.5 nats"], ["1", "above 1 nat"]];
