@@ -1,11 +1,13 @@
 """Predictions of the analysis against a plain loop over the definitions."""
 
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 from tokenizers import normalizers
@@ -13,9 +15,9 @@ from transformers import AutoTokenizer
 
 from concord.analyses import ANALYSES, facts, noise
 from concord.analyses.facts import fact_contexts
-from concord.analyses.part import Task
+from concord.analyses.part import OtherRows, Task
 from concord.data.collection import read_collection
-from concord.errors import DataError, ModelError
+from concord.errors import DataError, ModelError, StudyError
 from concord.metrics.agreement import pairwise_agreement
 from concord.models.load import LoadedModel, load_model
 from concord.scoring import rounds
@@ -30,6 +32,16 @@ def task_of(settings: dict[str, Any], place: int = 0, **changes: Any) -> Task:
 
 def rows_of(task: Task) -> list[dict[str, Any]]:
     return pa.concat_tables([part.rows for part in facts.run(task)]).to_pylist()
+
+
+def only_facts(table: pa.Table) -> OtherRows:
+    """A run in which nothing but these rows of facts was measured."""
+
+    def read(analysis, /, *, columns=None, filter=None):
+        assert analysis == "facts" and filter is not None
+        return table.filter(filter).select(columns)
+
+    return read
 
 
 def slow_score(model: LoadedModel, prompt: str, candidate: str) -> float:
@@ -205,18 +217,59 @@ def test_finished_parts_are_left_out(settings: dict[str, Any], monkeypatch):
         assert part.rows.equals(parts[names.index(part.name)].rows)
 
 
-def test_noise_scores_a_seeded_sample_twice(settings: dict[str, Any]):
+def test_noise_scores_a_seeded_sample_of_the_run_again(settings: dict[str, Any]):
     task = task_of(settings, facts={"noise_prompts": 20})
+    table = pa.concat_tables([part.rows for part in facts.run(task)])
+    done: list[int] = []
+    task = replace(task, measured=only_facts(table), advance=done.append)
     rows = pa.concat_tables([part.rows for part in noise.run(task)]).to_pylist()
-    assert len(rows) == 20
+    assert len(rows) == sum(done) == 20
     assert rows == pa.concat_tables([p.rows for p in noise.run(task)]).to_pylist()
-    for row in rows:
-        assert row["score_alone"] == pytest.approx(row["score"], abs=1e-4)
-        assert row["prediction_index"] == row["prediction_index_alone"]
-    known = {(r["fact"], r["template"], r["context"]): r for r in rows_of(task)}
+    known = {(r["fact"], r["template"], r["context"]): r for r in table.to_pylist()}
     for row in rows:
         twin = known[row["fact"], row["template"], row["context"]]
         assert twin["prediction_index"] == row["prediction_index"]
+        assert twin["score"] == row["score"]
+        assert row["score_alone"] == pytest.approx(row["score"], abs=1e-4)
+        assert row["prediction_index"] == row["prediction_index_alone"]
+
+
+def test_noise_is_the_distance_from_the_runs_own_scores(settings: dict[str, Any]):
+    task = task_of(settings, facts={"noise_prompts": 10**6})
+    table = pa.concat_tables([part.rows for part in facts.run(task)])
+    moved = pc.add(table["score"].combine_chunks(), pa.scalar(0.5, pa.float32()))
+    place = table.column_names.index("score")
+    task = replace(task, measured=only_facts(table.set_column(place, "score", moved)))
+    for part in noise.run(task):
+        for row in part.rows.to_pylist():
+            assert row["score"] - row["score_alone"] == pytest.approx(0.5, abs=1e-4)
+
+
+def test_a_prompt_of_the_noise_sample_stands_alone(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    task = task_of(settings, facts={"noise_prompts": 6})
+    table = pa.concat_tables([part.rows for part in facts.run(task)])
+    task = replace(task, measured=only_facts(table))
+    read_batch, batches, paths = rounds.read_batch, [], []
+
+    def seen(batch: Any, plan: Any) -> Any:
+        batches.append(batch)
+        paths.extend((row, plan.jobs[row.job].trie) for row in batch.rows)
+        return read_batch(batch, plan)
+
+    monkeypatch.setattr(rounds, "read_batch", seen)
+    list(noise.run(task))
+    assert all(batch.row_count == len(batch.rows) == 1 for batch in batches)
+    assert all(batch.shape == batch.shapes[0] for batch in batches)
+    for row, trie in paths:
+        assert np.array_equal(trie.node_parents[row.nodes[1:]], row.nodes[:-1])
+    assert any(len(row.nodes) > 1 for row, _ in paths)
+
+
+def test_noise_without_facts_says_what_it_needs(settings: dict[str, Any]):
+    with pytest.raises(StudyError, match="name facts before noise"):
+        list(noise.run(task_of(settings)))
 
 
 def test_an_object_without_tokens_is_named(settings: dict[str, Any], tmp_path: Path):

@@ -15,7 +15,7 @@ Source: Fierro et al. (2024), section 3 and appendix C.1; prompts after Open-Ins
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -32,8 +32,7 @@ from concord.models.padding import on_grid
 from concord.models.prompts import encode_in_context, encoder_of, in_context
 from concord.models.tokens import Tokens, candidate_ids, candidate_sets
 from concord.scoring.engine import score_prompts
-from concord.scoring.noise import one_by_one
-from concord.scoring.records import ScoringConfig
+from concord.scoring.records import ScoringConfig, one_by_one
 from concord.scoring.trie import CandidateTrie, build_trie
 
 PART_PROMPTS = 2048
@@ -242,8 +241,8 @@ def _measure(
         budget=budget,
         progress=task.advance,
     )
-    # A call for each prompt: its row meets no other prompt's, and nothing is padded.
-    plain = replace(one_by_one(config), token_budget=1)
+    # A call for each prompt: its row meets no other prompt's.
+    plain = one_by_one(config)
     alone: Alone = {}
     for place in again:
         trie = letters.tries[letters.trie_index[place]]

@@ -1,6 +1,6 @@
 """How candidates are scored, and what comes out: one entry per prompt."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -38,6 +38,21 @@ class ScoringConfig:
     allows it and as far as there is room."""
     layout: Literal["auto", Layout] = "auto"
     """Tree rows where the family allows them; or chain rows always."""
+
+
+def one_by_one(config: ScoringConfig) -> ScoringConfig:
+    """The plain way to the same scores: a row at a time, of one path, without padding.
+
+    Scores that move from the one to the other show the noise of the arithmetic.
+    """
+    return replace(
+        config,
+        token_budget=1,
+        deterministic=False,
+        share_prefix=False,
+        keep_prompts=False,
+        layout="chains",
+    )
 
 
 @dataclass(frozen=True, eq=False)
