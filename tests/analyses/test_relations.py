@@ -73,7 +73,7 @@ def test_pairs_and_splits_equal_a_plain_loop(settings: dict[str, Any]):
         by_fact.setdefault(tuple(place), []).append(own)
     for row in split:
         place = row["contexts"], row["context"]
-        if row["kind"] == "nonparaphrase":
+        if row["kind"] not in ("agreeing", "disagreeing"):
             continue
         wanted = [
             (a[0] * b[0]).sum(1)
@@ -101,6 +101,51 @@ def test_the_cosine_across_facts_is_the_mean_over_all_pairs_of_two_sets(
     means = [np.mean(own, axis=0) for own in sets.values()]
     wanted = [(a * b).sum(1) for a, b in combinations(means, 2)]
     np.testing.assert_allclose(row["cosines"], np.mean(wanted, axis=0), atol=1e-5)
+
+
+def test_every_pair_of_some_facts_stands_by_itself(settings: dict[str, Any]):
+    task = task_of(settings, relations={"single_facts": 5})
+    slow = slow_states(task)
+    _, split = tables_of(task)
+    single = [row for row in split if row["kind"].endswith("_pair")]
+    assert len({row["fact"] for row in single}) == 5
+    for row in single:
+        place = row["contexts"], row["context"], row["fact"]
+        one, _, answer = slow[(*place, row["template"])]
+        other, _, second = slow[(*place, row["other_template"])]
+        np.testing.assert_allclose(row["cosines"], (one * other).sum(1), atol=1e-5)
+        assert (row["kind"] == "agreeing_pair") == (answer == second)
+    for row in split:
+        if row["kind"] in ("agreeing", "disagreeing") and row["fact"] in {
+            one["fact"] for one in single
+        }:
+            own = [
+                one["cosines"]
+                for one in single
+                if one["kind"] == f"{row['kind']}_pair"
+                and all(one[n] == row[n] for n in ("contexts", "context", "fact"))
+            ]
+            np.testing.assert_allclose(row["cosines"], np.mean(own, axis=0), atol=1e-6)
+    other = tables_of(task_of(settings, 1, relations={"single_facts": 5}))[1]
+    drawn = {row["fact"] for row in other if row["kind"].endswith("_pair")}
+    assert drawn == {row["fact"] for row in single}
+
+
+def test_a_fact_of_one_template_is_left_out_across_facts(settings: dict[str, Any]):
+    task = task_of(settings)
+    relation, *others = task.data.facts.relations
+    alone = replace(relation, templates=relation.templates[:1], skipped={})
+    data = replace(task.data.facts, relations=(alone, *others))
+    without = replace(task.data.facts, relations=tuple(others))
+    found = []
+    for facts_asked in (data, without):
+        asked = replace(task, data=replace(task.data, facts=facts_asked))
+        _, split = tables_of(asked)
+        found.append([r for r in split if r["kind"] == "nonparaphrase"])
+    assert len(found[0]) == len(found[1]) > 0
+    for one, other in zip(*found, strict=True):
+        assert one["pair_count"] == other["pair_count"]
+        np.testing.assert_allclose(one["cosines"], other["cosines"], atol=1e-6)
 
 
 def test_base_and_tuned_get_the_same_pairs(settings: dict[str, Any]):

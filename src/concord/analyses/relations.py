@@ -11,13 +11,15 @@ Source: Fierro et al. (2024), section 4, Figures 3, 4, 6 and 7. Its number of pa
 open, and so is whether its pairs may share the last token.
 """
 
+import random
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from concord.analyses.budgets import remembered_budget
 from concord.analyses.facts import Question, fact_contexts
@@ -35,6 +37,9 @@ from concord.analyses.relation_pairs import PromptPairs, draw_pairs
 from concord.models.contexts import Context
 from concord.models.states import as_unit, prompt_states
 
+AGREEING, DISAGREEING = "agreeing", "disagreeing"
+SINGLE = {AGREEING: "agreeing_pair", DISAGREEING: "disagreeing_pair"}
+"""Kinds of rows that hold one pair of a fact, by whether its predictions agree."""
 CHUNK_FACTS = 64
 CHUNK_PAIRS = 512
 BLOCK_PROMPTS = 2048
@@ -140,11 +145,16 @@ def _within_facts(
     predictions: Int[np.ndarray, " prompt"],
     pool: _Pool,
 ) -> pa.Table:
-    """Mean cosine of each fact's agreeing and disagreeing pairs, and across facts."""
+    """Mean cosine of each fact's agreeing and disagreeing pairs, and across facts.
+
+    A fact of one template has no pair and is left out across facts, too. Of some facts
+    every pair is kept by itself.
+    """
     members: dict[str, list[int]] = {}
     for place, question in enumerate(questions):
         members.setdefault(question.fact.id, []).append(place)
     facts, rows = list(members), []
+    single = _drawn_facts(task, members)
     means = _Means()
     for start in range(0, len(facts), CHUNK_FACTS):
         chunk = facts[start : start + CHUNK_FACTS]
@@ -156,9 +166,15 @@ def _within_facts(
             if place in pool.index:
                 pool.add(place, [own[row_of[place]] for own in parts])
         for fact in chunk:
-            own = np.array([row_of[place] for place in members[fact]])
+            places = members[fact]
+            if len(places) < 2:
+                continue
+            own = np.array([row_of[place] for place in places])
             means.add([part[own].mean(axis=0, dtype=np.float64) for part in parts])
-            rows += _split(questions, members[fact], predictions, parts, own)
+            asked = [questions[place] for place in places]
+            pairs = _pairs_of(asked, predictions[places], parts, own)
+            rows += _split(asked[0], pairs)
+            rows += _singly(asked, pairs) if fact in single else []
         task.advance(len(needed))
     across = means.cosine()
     if across is not None:
@@ -215,25 +231,59 @@ class _Means:
         )
 
 
-def _split(
-    questions: Sequence[Question],
-    places: Sequence[int],
-    predictions: Int[np.ndarray, " prompt"],
+def _drawn_facts(task: Task, members: Mapping[str, Sequence[int]]) -> set[str]:
+    """Facts with several templates whose pairs are kept, the same for every model."""
+    able = sorted(fact for fact, places in members.items() if len(places) > 1)
+    count = min(task.study.relations.single_facts, len(able))
+    return set(random.Random(f"{task.study.seed} single facts").sample(able, count))
+
+
+@dataclass(frozen=True, eq=False)
+class _FactPairs:
+    """The pairs of templates of one fact."""
+
+    first: Int[np.ndarray, " pair"]
+    second: Int[np.ndarray, " pair"]
+    cosines: Float[np.ndarray, "pair state"]
+    is_equal: Bool[np.ndarray, " pair"]
+    """Both templates have one prediction."""
+
+
+def _pairs_of(
+    asked: Sequence[Question],
+    predictions: Int[np.ndarray, " member"],
     parts: Sequence[np.ndarray],
     rows: Int[np.ndarray, " member"],
-) -> list[dict[str, object]]:
+) -> _FactPairs:
+    first, second = np.triu_indices(len(asked), k=1)
+    return _FactPairs(
+        first,
+        second,
+        _cosines(parts, rows[first], rows[second]),
+        predictions[first] == predictions[second],
+    )
+
+
+def _split(question: Question, pairs: _FactPairs) -> list[dict[str, object]]:
     """Up to two rows of a fact: its pairs with equal, and with other, predictions."""
-    first, second = np.triu_indices(len(places), k=1)
-    if not len(first):
-        return []
-    cosines = _cosines(parts, rows[first], rows[second])
-    answers = predictions[list(places)]
-    is_equal = answers[first] == answers[second]
-    question = questions[places[0]]
     return [
-        _row(question, kind, int(chosen.sum()), cosines[chosen].mean(axis=0))
-        for kind, chosen in (("agreeing", is_equal), ("disagreeing", ~is_equal))
+        _row(question, kind, int(chosen.sum()), pairs.cosines[chosen].mean(axis=0))
+        for kind, chosen in ((AGREEING, pairs.is_equal), (DISAGREEING, ~pairs.is_equal))
         if chosen.any()
+    ]
+
+
+def _singly(asked: Sequence[Question], pairs: _FactPairs) -> list[dict[str, object]]:
+    """One row for each pair of a fact."""
+    return [
+        _row(asked[0], SINGLE[AGREEING if is_equal else DISAGREEING], 1, cosines)
+        | {
+            "template": asked[first].template.index,
+            "other_template": asked[second].template.index,
+        }
+        for first, second, cosines, is_equal in zip(
+            pairs.first, pairs.second, pairs.cosines, pairs.is_equal, strict=True
+        )
     ]
 
 

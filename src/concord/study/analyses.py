@@ -78,6 +78,8 @@ class ChoicesConfig(Section):
         "reversal",
     )
     """Orders of the options; also ``shuffle1``, ``shuffle2`` and so on."""
+    option_counts: Literal["equal", "any"] = "equal"
+    """Whether rows of your own may have more or fewer options than the first."""
     perturbations: tuple[Perturbation, ...] = ()
     """Changes of the question's text that leave its meaning; none in the study."""
     questions: Annotated[int, Field(ge=1)] | None = None
@@ -172,6 +174,9 @@ class RelationsConfig(Section):
     """Pairs per relation of each kind, drawn with the seed."""
     pool: Annotated[int, Field(ge=2)] = 200
     """Prompts per relation from which the pairs are drawn."""
+    single_facts: Annotated[int, Field(ge=0)] = 500
+    """Facts whose pairs of templates are kept one by one, to compare base and tuned on
+    pairs on which both agree; drawn with the seed."""
 
 
 class ExtractionConfig(Section):
