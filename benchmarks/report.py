@@ -25,7 +25,8 @@ from machine import peak_bytes, processor_name
 
 from concord.report import write_report
 from concord.results import open_run
-from concord.summary import summarise, write_summary
+from concord.study import StatisticsConfig
+from concord.summary import Settings, summarise, write_summary
 
 ROOT = Path(__file__).resolve().parents[1]
 RELATIONS, TEMPLATES, CANDIDATES = 35, 6, 100
@@ -123,7 +124,8 @@ def _make(folder: Path, facts: int, models: int, layers: int) -> None:
 
 def _summarise(folder: Path) -> None:
     run = open_run(folder)
-    write_summary(run, summarise(run))
+    settings = Settings(seed=0, **StatisticsConfig().model_dump())
+    write_summary(run, summarise(run, settings))
 
 
 def _draw(folder: Path) -> None:

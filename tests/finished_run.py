@@ -7,7 +7,7 @@ from typing import Any
 from synthetic_run import write_synthetic_run
 
 from concord.results import Run, write_json
-from concord.summary import summarise, write_summary
+from concord.summary import Settings, summarise, write_summary
 
 HOSTILE = (
     "</script><script>window.hacked = 1</script><img src=x onerror=alert(1)>\u2028&"
@@ -18,7 +18,7 @@ HOSTILE = (
 def finished_run(folder: Path, **options: Any) -> Run:
     """`write_synthetic_run` with a summary of few replicates."""
     run = write_synthetic_run(folder, **options)
-    write_summary(run, summarise(run, replicates=200, permutations=200))
+    write_summary(run, summarise(run, Settings(200, 200, level=0.95, seed=0)))
     return run
 
 

@@ -40,6 +40,15 @@ def test_each_phase_has_a_line_of_its_own():
     assert found == ["base: 3 steps", "tuned: 2 steps"]
 
 
+def test_a_phase_that_is_told_step_by_step_has_one_line():
+    reporter, printed = lines(clock_step=0.1)
+    with Phases(reporter) as phases:
+        for step in ("facts: base", "facts: tuned", "report: tables"):
+            phases.tell(step)
+    found = [line.partition(" in ")[0] for line in printed.getvalue().splitlines()]
+    assert found == ["facts: 2 steps", "report: 1 steps"]
+
+
 def test_markup_in_a_title_is_shown_as_text():
     printed = io.StringIO()
     bars = Bars(Console(file=printed, width=100, force_terminal=False))

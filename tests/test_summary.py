@@ -3,11 +3,11 @@
 import json
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import combinations, permutations
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,10 +23,19 @@ from synthetic_run import (
 from concord.errors import ResultsError
 from concord.metrics.agreement import NO_PAIR
 from concord.metrics.other_measures import MEASURE_NAMES
+from concord.metrics.significance import benjamini_hochberg
 from concord.results import Run, read_rows
-from concord.summary import MEASURES, Summary, describe, summarise, write_summary
+from concord.study import StatisticsConfig
+from concord.summary import (
+    MEASURES,
+    Settings,
+    Summary,
+    describe,
+    summarise,
+    write_summary,
+)
 
-FAST: dict[str, Any] = {"replicates": 200, "permutations": 200}
+FAST = Settings(replicates=200, permutations=200, level=0.95, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +45,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def summary(run: Run) -> Summary:
-    return summarise(run, **FAST)
+    return summarise(run, FAST)
 
 
 def entry(summary: Summary, key: str) -> dict:
@@ -141,7 +150,7 @@ def test_deviation_is_over_contexts_and_micro_over_facts(tmp_path: Path):
     for model in run.models():
         rewrite(run, "facts", model, drop_half_of_a_relation)
     found = answers(run, "base")
-    entry = value(summarise(run, **FAST), "facts.agreement", "base")
+    entry = value(summarise(run, FAST), "facts.agreement", "base")
     per_context = [
         macro({fact: {0: rows[c]} for fact, rows in found.items()}, agreement_of)
         for c in range(3)
@@ -157,7 +166,7 @@ def test_values_are_near_what_the_models_were_made_to_do(tmp_path: Path):
     run = write_synthetic_run(
         tmp_path, behaviours=behaviours, facts=400, analyses=["facts"]
     )
-    summary = summarise(run, **FAST)
+    summary = summarise(run, FAST)
     for model, behaviour in zip(run.models(), behaviours, strict=True):
         agreement = value(summary, "facts.agreement", model)
         assert agreement["low"] < expected_agreement(behaviour, 8) < agreement["high"]
@@ -203,11 +212,11 @@ def test_a_model_that_answers_like_its_base_shows_no_difference(tmp_path: Path):
     )
     base = pq.read_table(run.parts("facts", "base")[0])
     rewrite(run, "facts", "tuned-1", lambda _: base)
-    found = difference(summarise(run, **FAST), "facts.agreement", "tuned-1")
+    found = difference(summarise(run, FAST), "facts.agreement", "tuned-1")
     assert (found["value"], found["low"], found["high"], found["p"]) == (0, 0, 0, 1)
     assert found["verdict"] == "no difference seen"
     found = difference(
-        summarise(run, margin=0.01, **FAST), "facts.agreement", "tuned-1"
+        summarise(run, replace(FAST, margin=0.01)), "facts.agreement", "tuned-1"
     )
     assert found["verdict"] == "same within 0.01"
 
@@ -358,7 +367,7 @@ def test_near_ties_are_left_out_of_the_agreement_without_them(tmp_path: Path):
 
     for model in run.models():
         rewrite(run, "facts", model, tie_first_templates)
-    summary = summarise(run, **FAST)
+    summary = summarise(run, FAST)
     later = {
         fact: {c: rows[1:] for c, rows in contexts.items()}
         for fact, contexts in answers(run, "base").items()
@@ -374,7 +383,7 @@ def test_near_ties_are_left_out_of_the_agreement_without_them(tmp_path: Path):
 
 def test_without_a_noise_sample_there_is_a_reason_and_a_note(tmp_path: Path):
     run = write_synthetic_run(tmp_path, analyses=["facts"], contexts=["study"])
-    summary = summarise(run, **FAST)
+    summary = summarise(run, FAST)
     assert summary["noise"] == {}
     assert any("no noise sample" in note for note in summary["notes"])
 
@@ -385,7 +394,7 @@ def test_a_missing_model_is_null_with_a_reason_and_the_rest_whole(
     partial = write_synthetic_run(
         tmp_path, relations=3, facts=20, without=[("facts", "tuned-1")]
     )
-    found = summarise(partial, **FAST)
+    found = summarise(partial, FAST)
     absent = value(found, "facts.agreement", "tuned-1")
     assert absent["value"] is None and absent["low"] is None
     assert "no rows of facts" in absent["reason"]
@@ -397,7 +406,7 @@ def test_a_missing_model_is_null_with_a_reason_and_the_rest_whole(
 
 def test_without_the_base_values_stand_and_differences_say_why(tmp_path: Path):
     run = write_synthetic_run(tmp_path, analyses=["facts"], without=[("facts", "base")])
-    summary = summarise(run, **FAST)
+    summary = summarise(run, FAST)
     assert value(summary, "facts.agreement", "tuned-1")["value"] is not None
     found = difference(summary, "facts.agreement", "tuned-1")
     assert found["value"] is None and "base" in found["reason"]
@@ -405,13 +414,13 @@ def test_without_the_base_values_stand_and_differences_say_why(tmp_path: Path):
 
 
 def test_a_run_without_rows_has_no_measures_and_a_note(tmp_path: Path):
-    summary = summarise(write_synthetic_run(tmp_path, analyses=[]), **FAST)
+    summary = summarise(write_synthetic_run(tmp_path, analyses=[]), FAST)
     assert summary["measures"] == [] and summary["notes"]
 
 
 def test_one_template_has_no_agreement_but_an_accuracy(tmp_path: Path):
     run = write_synthetic_run(tmp_path, templates=1, analyses=["facts"])
-    summary = summarise(run, **FAST)
+    summary = summarise(run, FAST)
     found = value(summary, "facts.agreement", "base")
     assert found["value"] is None and found["reason"]
     assert value(summary, "facts.accuracy", "base")["value"] is not None
@@ -422,7 +431,7 @@ def test_one_template_has_no_agreement_but_an_accuracy(tmp_path: Path):
 
 def test_one_subject_in_each_relation_has_no_interval(tmp_path: Path):
     run = write_synthetic_run(tmp_path, facts=1, analyses=["facts"], contexts=["study"])
-    summary = summarise(run, **FAST)
+    summary = summarise(run, FAST)
     found = value(summary, "facts.agreement", "base")
     assert found["value"] is not None and found["low"] is None
     assert "too few subjects" in found["reason"]
@@ -443,7 +452,7 @@ def test_relations_without_a_correction_for_chance_are_counted(tmp_path: Path):
         return with_column(table, "prediction_index", pa.array(given, pa.int32()))
 
     rewrite(run, "facts", "tuned-1", collapse)
-    summary = summarise(run, **FAST)
+    summary = summarise(run, FAST)
     for look_up in (value, difference):
         found = look_up(summary, "facts.chance_corrected_agreement", "tuned-1")
         assert found["value"] is not None and found["n"]["relations"] == 1
@@ -465,7 +474,7 @@ def test_one_answer_to_everything_is_collapse_not_consistency(tmp_path: Path):
             table, "prediction_index", pa.array([3] * table.num_rows, pa.int32())
         ),
     )
-    summary = summarise(run, **FAST)
+    summary = summarise(run, FAST)
     assert value(summary, "facts.agreement", "tuned-1")["value"] == 1.0
     assert value(summary, "facts.top_answer_share", "tuned-1")["value"] == 1.0
     assert value(summary, "facts.answer_entropy", "tuned-1")["value"] == 0.0
@@ -487,7 +496,7 @@ def test_unread_answers_agree_with_nothing(tmp_path: Path):
             table, "prediction_index", pa.nulls(table.num_rows, pa.int32())
         ),
     )
-    summary = summarise(run, **FAST)
+    summary = summarise(run, FAST)
     assert value(summary, "facts.agreement", "base")["value"] == 0.0
     assert value(summary, "facts.top_answer_share", "base")["value"] is None
     assert "100.0% of base's prompts (study) have no answer" in summary["notes"]
@@ -503,7 +512,7 @@ def test_facts_that_a_model_was_not_asked_are_left_out_for_all(tmp_path: Path):
             pa.array([fact != "P100:Subject 3" for fact in table["fact"].to_pylist()])
         ),
     )
-    summary = summarise(run, **FAST)
+    summary = summarise(run, FAST)
     assert value(summary, "facts.agreement", "base")["n"]["facts"] == 39
     assert summary["notes"][0].startswith("1 facts were not asked of every model")
 
@@ -517,13 +526,13 @@ def test_facts_of_one_subject_are_one_cluster(tmp_path: Path):
 
     for model in run.models():
         rewrite(run, "facts", model, pair_subjects)
-    found = value(summarise(run, **FAST), "facts.agreement", "base")["n"]
+    found = value(summarise(run, FAST), "facts.agreement", "base")["n"]
     assert (found["facts"], found["subjects"], found["relations"]) == (40, 20, 4)
 
 
 def test_order_of_rows_and_names_of_answers_do_not_matter(tmp_path: Path):
     run = write_synthetic_run(tmp_path, analyses=["facts"])
-    before = summarise(run, **FAST)
+    before = summarise(run, FAST)
     rng = np.random.default_rng(0)
 
     def shuffle_and_rename(table: pa.Table) -> pa.Table:
@@ -533,7 +542,7 @@ def test_order_of_rows_and_names_of_answers_do_not_matter(tmp_path: Path):
 
     for model in run.models():
         rewrite(run, "facts", model, shuffle_and_rename)
-    after = summarise(run, **FAST)
+    after = summarise(run, FAST)
     for key in ("facts.agreement", "facts.chance_corrected_agreement"):
         for one in before["measures"]:
             if one["key"] == key:
@@ -549,7 +558,8 @@ def test_the_same_seed_gives_the_same_summary_and_nothing_is_written(
 ):
     run = write_synthetic_run(tmp_path, relations=2, facts=6, layers=2)
     files = sorted(path for path in tmp_path.rglob("*"))
-    assert summarise(run, seed=3, **FAST) == summarise(run, seed=3, **FAST)
+    seeded = replace(FAST, seed=3)
+    assert summarise(run, seeded) == summarise(run, seeded)
     assert sorted(path for path in tmp_path.rglob("*")) == files
 
 
@@ -562,8 +572,24 @@ def test_summary_is_written_as_json_that_reads_back_the_same(
     assert summary["schema"] == 1 and summary["tuned"] == ["tuned-1", "tuned-2"]
 
 
+def test_a_study_names_the_kind_of_interval_and_of_adjustment(run: Run):
+    statistics = StatisticsConfig(
+        replicates=200, interval="bca", adjustment="benjamini_hochberg"
+    )
+    summary = summarise(run, Settings(seed=0, **statistics.model_dump()))
+    assert summary["interval"] == "bca"
+    assert summary["adjustment"] == "benjamini_hochberg"
+    families = [m["differences"] for m in summary["measures"]]
+    tested = [own for own in families if all(d.get("p") is not None for d in own)]
+    assert tested
+    for own in tested:
+        adjusted = benjamini_hochberg(np.array([one["p"] for one in own]))
+        np.testing.assert_allclose([one["p_adjusted"] for one in own], adjusted)
+
+
 def test_bca_intervals_are_near_the_percentile_ones(run: Run, summary: Summary):
-    found = value(summarise(run, interval="bca", **FAST), "facts.agreement", "base")
+    corrected = summarise(run, replace(FAST, interval="bca"))
+    found = value(corrected, "facts.agreement", "base")
     plain = value(summary, "facts.agreement", "base")
     assert found["value"] == plain["value"]
     assert found["low"] == pytest.approx(plain["low"], abs=0.02)
@@ -606,7 +632,7 @@ def test_agreement_by_form_needs_lemmas_and_tenses_in_the_run(tmp_path: Path):
     ]
     info["data"]["facts"] = {"templates": {"P100": forms, "P101": forms}}
     (tmp_path / "run.json").write_text(json.dumps(info))
-    summary = summarise(run, **FAST)
+    summary = summarise(run, FAST)
     first_two = {
         fact: {c: rows[:2] for c, rows in contexts.items()}
         for fact, contexts in answers(run, "base").items()
@@ -625,7 +651,7 @@ def test_a_relation_whose_first_template_cannot_be_used_has_no_lama_accuracy(
     later = [{"lemma": None, "tense": None, "line": line} for line in (1, 2)]
     info["data"]["facts"] = {"templates": {"P100": first, "P101": later}}
     (tmp_path / "run.json").write_text(json.dumps(info))
-    found = value(summarise(run, **FAST), "pararel.lama_accuracy", "base")
+    found = value(summarise(run, FAST), "pararel.lama_accuracy", "base")
     of_first = [
         row["is_correct"]
         for fact, contexts in answers(run, "base").items()
@@ -709,7 +735,7 @@ def test_sets_weigh_alike_in_the_gap_whatever_their_relation(tmp_path: Path):
     assert table is not None
     rows = [row for row in table.to_pylist() if row["state"] == "final"]
     expected = fmean(row["cos_para"] - row["cos_nonpara"] for row in rows)
-    found = value(summarise(run, **FAST), "representation.pararel.gap", "base")
+    found = value(summarise(run, FAST), "representation.pararel.gap", "base")
     assert found["value"] == pytest.approx(expected, abs=1e-6)
 
 
@@ -718,8 +744,8 @@ def test_equivalence_is_judged_by_the_narrower_interval(run: Run, summary: Summa
         one = difference(found, "facts.agreement", "tuned-1")
         return max(abs(one["low"]), abs(one["high"]))
 
-    narrow, wide = reach(summarise(run, level=0.9, **FAST)), reach(summary)
+    narrow, wide = reach(summarise(run, replace(FAST, level=0.9))), reach(summary)
     assert narrow < wide
-    found = summarise(run, margin=(narrow + wide) / 2, **FAST)
+    found = summarise(run, replace(FAST, margin=(narrow + wide) / 2))
     verdict = difference(found, "facts.agreement", "tuned-1")["verdict"]
     assert verdict.startswith("same within")

@@ -6,7 +6,7 @@ from pathlib import Path
 from concord.analyses import ANALYSES, Analysis
 from concord.parallel.measure import measure_models
 from concord.plan import Plan, plan_study
-from concord.progress import SILENT, Reporter
+from concord.progress import SILENT, Phases, Reporter
 from concord.provenance import begin_run
 from concord.redraw import summarise_and_report
 from concord.results import Run
@@ -45,6 +45,6 @@ def compare(
         announce(plan)
     run = begin_run(output, plan)
     measure_models(run, plan, analyses=analyses, reporter=reporter)
-    with reporter.step("report", None, "files"):
-        summarise_and_report(run, study.statistics, seed=study.seed)
+    with Phases(reporter) as phases:
+        summarise_and_report(run, study.statistics, seed=study.seed, tell=phases.tell)
     return run

@@ -101,7 +101,12 @@ class Phases:
     def __exit__(self, *details: object) -> None:
         self._stack.close()
 
-    def show(self, phase: str, done: int, total: int) -> None:
+    def tell(self, step: str) -> None:
+        """One more step has begun, of the phase named before the colon."""
+        phase = step.partition(":")[0]
+        self.show(phase, self._done + 1 if phase == self._phase else 1, None)
+
+    def show(self, phase: str, done: int, total: int | None) -> None:
         """So many steps of a phase are done; what follows a comma is no part of it."""
         phase = phase.partition(",")[0]
         if phase != self._phase:

@@ -1,5 +1,6 @@
 """Draw a run again from its saved rows, without torch."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from concord.report import write_report
@@ -7,11 +8,15 @@ from concord.report.findings import Findings
 from concord.report.lm_eval_results import write_lm_eval_results
 from concord.results import Run, open_run
 from concord.study import StatisticsConfig
-from concord.summary import summarise, write_summary
+from concord.summary import Settings, summarise, write_summary
 
 
-def redraw(folder: Path) -> Path:
+def redraw(folder: Path, tell: Callable[[str], None]) -> Path:
     """Summarise a run's rows and write tables, figures and report anew.
+
+    Args:
+        folder: The run's folder.
+        tell: Told what is being done, in a few words.
 
     Returns:
         The path of the report.
@@ -20,26 +25,20 @@ def redraw(folder: Path) -> Path:
         ResultsError: The folder holds no run.
     """
     run = open_run(folder)
-    study = run.study
-    return summarise_and_report(
-        run, StatisticsConfig.model_validate(study["statistics"]), seed=study["seed"]
-    )
+    statistics = StatisticsConfig.model_validate(run.study["statistics"])
+    return summarise_and_report(run, statistics, seed=run.study["seed"], tell=tell)
 
 
-def summarise_and_report(run: Run, statistics: StatisticsConfig, *, seed: int) -> Path:
+def summarise_and_report(
+    run: Run, statistics: StatisticsConfig, *, seed: int, tell: Callable[[str], None]
+) -> Path:
     """Write ``summary.json``, ``lm_eval/``, tables, figures and ``report.html``.
 
     Returns:
         The path of the report.
     """
-    summary = summarise(
-        run,
-        replicates=statistics.replicates,
-        permutations=statistics.permutations,
-        level=statistics.level,
-        seed=seed,
-        margin=statistics.margin,
-    )
+    settings = Settings(seed=seed, **statistics.model_dump())
+    summary = summarise(run, settings, tell)
     write_summary(run, summary)
     write_lm_eval_results(run, Findings(summary))
-    return write_report(run)
+    return write_report(run, progress=lambda step: tell(f"report: {step}"))

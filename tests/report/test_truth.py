@@ -10,12 +10,12 @@ from concord.report import write_report
 from concord.report.findings import Findings, read_findings
 from concord.report.truth import truth_figures, truth_tables
 from concord.results import Run, read_rows, write_part
-from concord.summary import summarise, write_summary
+from concord.summary import Settings, summarise, write_summary
 from concord.summary.truth import TOLD
 
 
 def _summarised(run: Run) -> Findings:
-    write_summary(run, summarise(run, replicates=100, permutations=100))
+    write_summary(run, summarise(run, Settings(100, 100, level=0.95, seed=0)))
     return read_findings(run)
 
 

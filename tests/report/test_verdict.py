@@ -10,7 +10,7 @@ from synthetic_run import write_synthetic_run
 
 from concord.report.findings import Findings
 from concord.report.verdict import ModelVerdict, direction_of, verdict_of
-from concord.summary import summarise
+from concord.summary import Settings, summarise
 
 
 def _entry(model: str, value: float | None, half: float = 0.01) -> dict[str, Any]:
@@ -203,7 +203,8 @@ def test_one_answer_to_everything_raises_the_alarm(tmp_path: Path):
         at = table.column_names.index("prediction_index")
         given = pa.array(given, pa.int32())
         pq.write_table(table.set_column(at, "prediction_index", given), part)
-        found = verdict_of(Findings(summarise(run, replicates=200, permutations=200)))
+        settings = Settings(200, 200, level=0.95, seed=0)
+        found = verdict_of(Findings(summarise(run, settings)))
         assert found.models[0].direction == "more"
         assert alarm in found.models[0].alarm
         assert found.headline.endswith(f"; but: {alarm}.") or not alarm

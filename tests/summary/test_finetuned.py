@@ -8,7 +8,7 @@ import pytest
 
 from concord.results import Run, claim, open_run, write_json, write_part, write_text
 from concord.study import resolve_study, study_to_yaml
-from concord.summary import Summary, describe, summarise
+from concord.summary import Settings, Summary, describe, summarise
 from concord.summary.finetuned_measures import FINETUNED_MEASURES
 
 Side = tuple[int, int]
@@ -142,7 +142,7 @@ def summary(tmp_path_factory: pytest.TempPathFactory) -> Summary:
     run = write_run(
         tmp_path_factory.mktemp("run"), {"base": base, "constant": constant}
     )
-    return summarise(run, replicates=200, permutations=200)
+    return summarise(run, Settings(200, 200, level=0.95, seed=0))
 
 
 def entry(summary: Summary, key: str, model: str = "base") -> dict[str, Any]:
@@ -255,6 +255,6 @@ def test_a_run_that_was_cut_uses_the_rate_with_all_seeds(tmp_path: Path):
         *with_training(RTE_FIRST + held_out("rte", 10), 5e-4, 0),
     ]
     run = write_run(tmp_path, {"base": base, "tuned": base})
-    found = summarise(run, replicates=100, permutations=100)
+    found = summarise(run, Settings(100, 100, level=0.95, seed=0))
     chosen = [one for one in found["finetuned"]["trainings"] if one["is_chosen"]]
     assert {(one["rate"], tuple(one["seeds"])) for one in chosen} == {(1e-4, (0, 1))}

@@ -9,7 +9,7 @@ from synthetic_run import write_synthetic_run
 
 from concord.metrics.agreement import NOT_ASKED
 from concord.results import Run, read_rows, write_part
-from concord.summary import summarise
+from concord.summary import Settings, summarise
 from concord.summary.answers import Answers
 from concord.summary.estimates import Outcome
 from concord.summary.truth import TOLD, Seen, outcomes_of
@@ -87,7 +87,7 @@ def _tell(run: Run, model: str, rows: list[tuple[str, int]]) -> None:
 
 
 def _measures(run: Run) -> dict[str, dict]:
-    summary = summarise(run, replicates=200, permutations=200)
+    summary = summarise(run, Settings(200, 200, level=0.95, seed=0))
     return {one["key"]: one for one in summary["measures"]}
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from concord.commands.options import DataDir, Limit, Seed, out
+from concord.commands.options import DataDir, Limit, Seed, out, reporter
 from concord.errors import StudyError
 
 export_app = typer.Typer(help="ParaRel as tasks for other tools.", no_args_is_help=True)
@@ -54,6 +54,7 @@ def import_runs(
         )
     from concord.harnesses.answers import Keys
     from concord.harnesses.imported import find_log, import_logs
+    from concord.progress import Phases
     from concord.redraw import redraw
     from concord.report import console_table
     from concord.results import read_json
@@ -66,7 +67,8 @@ def import_runs(
         statistics={"replicates": replicates} if replicates else None,
         seed=seed or 0,
     )
-    page = redraw(run.path)
+    with Phases(reporter(quiet=False)) as phases:
+        page = redraw(run.path, phases.tell)
     out.print(console_table(read_json(run.path / "summary.json")))
     out.print(f"Report: {page}", markup=False, soft_wrap=True)
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from concord.commands.options import out
+from concord.commands.options import out, reporter
 
 
 def report(run: Annotated[Path, typer.Argument(help="A run's folder.")]) -> None:
@@ -13,9 +13,12 @@ def report(run: Annotated[Path, typer.Argument(help="A run's folder.")]) -> None
 
     No model is loaded and no torch is needed.
     """
+    from concord.progress import Phases
     from concord.redraw import redraw
 
-    out.print(f"Report: {redraw(run)}", markup=False, soft_wrap=True)
+    with Phases(reporter(quiet=False)) as phases:
+        page = redraw(run, phases.tell)
+    out.print(f"Report: {page}", markup=False, soft_wrap=True)
 
 
 def flips(
@@ -23,7 +26,8 @@ def flips(
     model: Annotated[str | None, typer.Option(help="A tuned model's label.")] = None,
     relation: Annotated[str | None, typer.Option(help="As P19.")] = None,
     kind: Annotated[
-        str | None, typer.Option(help="to_agree, to_disagree, new_answer, other, one_wording.")
+        str | None,
+        typer.Option(help="to_agree, to_disagree, new_answer, other, one_wording."),
     ] = None,
     contexts: Annotated[str, typer.Option(help="study, same, chat or all.")] = "study",
     near_ties: Annotated[

@@ -32,5 +32,8 @@ class StatisticsConfig(Section):
     """Coverage of the intervals."""
     margin: Annotated[float, Field(gt=0)] | None = None
     """A difference this small counts as "same" (two one-sided tests), in shares."""
-    other_measures: tuple[OtherMeasure, ...] = ()
-    """Measures of other papers, by name, over multiple choice; never the headline."""
+    interval: Literal["percentile", "bca"] = "percentile"
+    """Kind of bootstrap interval; ``bca`` corrects for bias and for skewness."""
+    adjustment: Literal["holm", "benjamini_hochberg"] = "holm"
+    """How p-values are adjusted for the number of tuned models: ``holm`` bounds the
+    chance of any false finding, ``benjamini_hochberg`` the share of false findings."""

@@ -5,7 +5,8 @@ summary on any machine.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from concord.results import Run, write_json
 from concord.summary.association import correlations
@@ -32,6 +33,7 @@ from concord.summary.representation import summarise_representation
 __all__ = [
     "MEASURES",
     "Measure",
+    "Settings",
     "Summary",
     "describe",
     "summarise",
@@ -43,16 +45,12 @@ Summary = dict[str, Any]
 SCHEMA = 1
 
 
+def _silent(_: str) -> None:
+    return None
+
+
 def summarise(
-    run: Run,
-    *,
-    replicates: int = 2000,
-    permutations: int = 10_000,
-    level: float = 0.95,
-    seed: int = 0,
-    margin: float | None = None,
-    interval: Literal["percentile", "bca"] = "percentile",
-    progress: Callable[[str], None] | None = None,
+    run: Run, settings: Settings, tell: Callable[[str], None] = _silent
 ) -> Summary:
     """Reduce a run to its headline numbers; nothing is written.
 
@@ -60,99 +58,95 @@ def summarise(
 
     Args:
         run: A run with rows of any of its analyses.
-        replicates: Bootstrap resamples.
-        permutations: Sign flips for each p-value.
-        level: Coverage of the intervals.
-        seed: Of resamples and sign flips.
-        margin: Largest difference that counts as "same", in the measure's unit.
-        interval: Kind of bootstrap interval.
-        progress: Told what is being reduced, in a few words.
+        settings: How intervals and tests are made.
+        tell: Told what is being reduced, in a few words.
 
     Returns:
         Numbers, strings, lists and mappings only; NaN is null.
     """
-    settings = Settings(replicates, permutations, level, seed, margin, interval)
-    tell = progress or _silent
     models = run.models()
-    measures, relations, power = [], [], []
-
-    def reduce(sample: Sample) -> None:
-        tell(f"intervals: {sample.analysis}, {sample.dataset}")
-        measures.extend(measure_entries(sample, models, settings))
-        relations.extend(relation_entries(sample))
-        power.extend(power_entries(sample, settings))
-
+    entries = _Entries(models, settings, tell)
     facts = summarise_facts(run, tell)
     by_chance = {}
     if facts.sample:
-        reduce(facts.sample)
+        entries.add(facts.sample)
         by_chance = gains_by_chance(facts.sample, models, settings)
         facts.sample.forget()
     others = summarise_other_facts(run, tell)
     if others:
-        reduce(others)
+        entries.add(others)
     distances = []
     for one in summarise_representation(run, settings, tell):
-        reduce(one.sample)
+        entries.add(one.sample)
         one.sample.forget()
         distances.append(one)
     choices = summarise_choices(run, settings, tell)
-    samples = [sample for one in choices for sample in one.samples]
     written = summarise_answers(run, tell)
-    samples += [one.sample for one in written]
     classified = summarise_finetuned(run, tell)
-    samples += classified.samples if classified else []
     mechanism = summarise_mechanism(run, settings, tell)
-    samples += [one.sample for one in mechanism if one.sample.values]
-    for sample in samples:
-        reduce(sample)
-    measures += [entry for one in choices for entry in one.spreads]
-    parts = (facts, *distances, *choices, *written, *mechanism)
-    parts = (*parts, classified) if classified else parts
-    notes = [note for one in parts for note in one.notes]
-    curves = [curve for one in (*distances, *mechanism) for curve in one.curves]
+    for sample in (
+        *(sample for one in choices for sample in one.samples),
+        *(one.sample for one in written),
+        *classified.samples,
+        *(one.sample for one in mechanism if one.sample.values),
+    ):
+        entries.add(sample)
+    entries.measures.extend(entry for one in choices for entry in one.spreads)
+    with_curves = (*distances, *mechanism)
+    curves = [curve for one in with_curves for curve in one.curves]
+    parts = (facts, *distances, *choices, *written, *mechanism, classified)
     return {
         "schema": SCHEMA,
         "base": models[0],
         "tuned": models[1:],
-        "level": level,
-        "replicates": replicates,
-        "permutations": permutations,
-        "seed": seed,
-        "margin": margin,
-        "interval": interval,
-        "measures": measures,
-        "by_relation": relations,
+        **asdict(settings),
+        "measures": entries.measures,
+        "by_relation": entries.by_relation,
         "curves": curves,
         "curve_differences": [
-            curve for one in (*distances, *mechanism) for curve in one.curve_differences
+            curve for one in with_curves for curve in one.curve_differences
         ],
         "relation_layers": relation_layers_of(curves),
-        "correlations": correlations(curves, measures, models[1:], settings),
+        "correlations": correlations(curves, entries.measures, models[1:], settings),
         "link": link_entries(run, mechanism, settings, tell),
         "gains_by_chance": by_chance,
         "flips": facts.flips,
         "noise": facts.noise,
         "baselines": facts.baselines,
-        "power": power,
+        "power": entries.power,
         "choices": {
             "letters": [row for one in choices for row in one.letters],
             "noise": [row for one in choices for row in one.noise],
             "warnings": [text for one in choices for text in one.warnings],
         },
         "finetuned": {
-            "trainings": classified.trainings if classified else [],
-            "warnings": classified.warnings if classified else [],
+            "trainings": classified.trainings,
+            "warnings": classified.warnings,
         },
         "answers": {"warnings": [text for one in written for text in one.warnings]},
-        "notes": notes,
+        "notes": [note for one in parts for note in one.notes],
     }
+
+
+@dataclass(frozen=True)
+class _Entries:
+    """Entries of all samples, in the order in which they are added."""
+
+    models: list[str]
+    settings: Settings
+    tell: Callable[[str], None]
+    measures: list[dict[str, Any]] = field(default_factory=list)
+    by_relation: list[dict[str, Any]] = field(default_factory=list)
+    power: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, sample: Sample) -> None:
+        """Reduce a sample; its values may be forgotten then."""
+        self.tell(f"intervals of {sample.analysis} on {sample.dataset}")
+        self.measures.extend(measure_entries(sample, self.models, self.settings))
+        self.by_relation.extend(relation_entries(sample))
+        self.power.extend(power_entries(sample, self.settings))
 
 
 def write_summary(run: Run, summary: Summary) -> None:
     """Write ``summary.json``, whole or not at all."""
     write_json(run.path / "summary.json", summary)
-
-
-def _silent(_: str) -> None:
-    return None

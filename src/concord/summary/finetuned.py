@@ -68,10 +68,8 @@ class _TaskValues:
     warnings: list[str]
 
 
-def summarise_finetuned(
-    run: Run, progress: Callable[[str], None]
-) -> FinetunedSummary | None:
-    """All tasks; None without rows."""
+def summarise_finetuned(run: Run, progress: Callable[[str], None]) -> FinetunedSummary:
+    """All tasks; nothing without rows."""
     found: list[_TaskValues] = []
     for task in tasks_of(run):
         progress(f"fine-tuned: {task}")
@@ -79,7 +77,7 @@ def summarise_finetuned(
         if values is not None:
             found.append(values)
     if not found:
-        return None
+        return FinetunedSummary([], [], [], [])
     models = run.models()
     samples = [_task_sample(one, models) for one in found]
     samples.append(_mean_sample(found, models))
