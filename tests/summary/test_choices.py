@@ -23,6 +23,11 @@ EVERY = (
     "rankc posix format_spread prompt_sensi_score paraphrastic_consistency "
     "consistency_rate xparacon sensitivity class_consistency"
 ).split()
+AGREEMENTS = (
+    *("content_agreement", "rewording_agreement", "reordering_agreement"),
+    *("content_agreement_without_others", "content_agreement_without_near_ties"),
+    *("letter_agreement", "consistency_rate"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +75,12 @@ def entry(summary: dict[str, Any], name: str, model: str) -> dict[str, Any]:
     return next(v for v in found["values"] if v["model"] == model)
 
 
+def verdict_of(summary: dict[str, Any], name: str, model: str) -> str:
+    key = f"choices.mmlu.{name}"
+    found = next(m for m in summary["measures"] if m["key"] == key)
+    return next(d for d in found["differences"] if d["model"] == model)["verdict"]
+
+
 def test_always_a_has_content_agreement_at_chance_and_the_warning(
     summary: dict[str, Any],
 ):
@@ -89,13 +100,52 @@ def test_always_a_has_content_agreement_at_chance_and_the_warning(
 
 def test_a_model_that_answers_nothing_is_not_consistent(summary: dict[str, Any]):
     assert value(summary, "no_answer", "says-nothing") == 1
-    assert value(summary, "answered_agreement", "says-nothing") == 0
-    assert value(summary, "consistency_rate", "says-nothing") == 0
+    for name in AGREEMENTS:
+        assert value(summary, name, "says-nothing") == 0, name
+        assert verdict_of(summary, name, "says-nothing") != "more consistent", name
+    # Its best letter is always the same: forced, it is as consistent as always A.
+    assert value(summary, "forced_agreement", "says-nothing") == pytest.approx(0.25)
+    assert verdict_of(summary, "content_agreement", "says-nothing") == "less consistent"
     assert any(
         text.startswith("No answer: in 100%") and "says-nothing" in text
         for text in summary["choices"]["warnings"]
     )
     assert value(summary, "no_answer") == 0
+
+
+def test_every_constant_letter_is_warned_of_and_explained(tmp_path: Path):
+    """What each keeps follows from the orders: behind B and D two put one option."""
+    base, _ = write_pair(tmp_path)
+    models = {
+        letter: write_single_minded(base, tmp_path / letter, f"Answer: {letter}")
+        for letter in "ABCD"
+    }
+    study = resolve_study(
+        {
+            "base": str(models["A"]),
+            "tuned": [str(models[letter]) for letter in "BCD"],
+            "data_dir": str(write_questions(tmp_path, {"law": some_questions(8)})),
+            "analyses": ["choices"],
+            "contexts": ["study"],
+            "choices": {"noise_prompts": 0},
+            "statistics": {"replicates": 100, "permutations": 1000},
+        }
+    )
+    done = compare(study, tmp_path / "run")
+    found = json.loads((done.path / "summary.json").read_text(encoding="utf-8"))
+    rows = {row["model"]: row for row in found["choices"]["letters"]}
+    for letter, expected in zip("ABCD", (0.25, 0.5, 0.25, 0.5), strict=True):
+        assert value(found, "content_agreement", letter) == pytest.approx(expected)
+        constant = rows[letter]["constant_agreement"][letter]
+        assert constant == pytest.approx(expected)
+        assert rows[letter]["follows_letters"]
+        assert rows[letter]["favoured"] == [letter]
+        assert any(
+            text.startswith("Position bias") and f"{letter} on mmlu" in text
+            for text in found["choices"]["warnings"]
+        )
+    table = (done.path / "tables" / "choice-letters.csv").read_text(encoding="utf-8")
+    assert "content agreement of one letter,study,0.25,0.5,0.25,0.5" in table
 
 
 def test_accuracy_of_always_a_is_how_often_a_is_right(summary: dict[str, Any]):

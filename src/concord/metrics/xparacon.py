@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,28 @@ def xparacon(is_right: Bool[np.ndarray, "wording order item"]) -> XParaCon:
     Source:
         Choi (2025), RoParQ; population standard deviation.
     """
-    if len(is_right) < 2 or is_right.shape[-1] == 0:
+    return index_of(wording_deviation(is_right))
+
+
+def wording_deviation(
+    is_right: Bool[np.ndarray, "wording order item"],
+) -> Float[np.ndarray, " item"]:
+    """Standard deviation over wordings of an item's accuracy over orders.
+
+    Returns:
+        Values in [0, 0.5]; 0 means that wording does not matter; NaN with fewer than
+        two wordings.
+    """
+    if len(is_right) < 2:
+        return np.full(is_right.shape[-1], np.nan)
+    return is_right.mean(axis=1).std(axis=0)
+
+
+def index_of(deviations: Float[np.ndarray, " item"]) -> XParaCon:
+    """The index of items' deviations; NaN marks an item that does not count."""
+    known = deviations[~np.isnan(deviations)]
+    if known.size == 0:
         return XParaCon(float("nan"), float("nan"))
-    deviation = float(is_right.mean(axis=1).std(axis=0).mean())
+    deviation = float(known.mean())
     value = float(-np.log2(deviation)) if deviation > 0 else float("nan")
     return XParaCon(value, deviation)

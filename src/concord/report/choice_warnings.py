@@ -14,7 +14,7 @@ _NAMED = 4
 
 
 def position_warnings(findings: Findings) -> list[str]:
-    """For each data set a sentence on position bias, and one on missing answers."""
+    """For each data set sentences on position bias, and one on missing answers."""
     rows = (findings.content.get("choices") or {}).get("letters") or []
     found = []
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
@@ -24,19 +24,31 @@ def position_warnings(findings: Findings) -> list[str]:
 
 
 def _biased(dataset: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    biased = [row for row in rows if row["follows_letters"]]
-    if not biased:
-        return []
-    told = [
-        f"{_who(row)} keeps the letter in {row['letter_agreement']:.0%} of pairs and "
-        f"the option in {row['content_agreement']:.0%}"
-        for row in biased
-    ]
-    return [
-        f"Position bias on {dataset}: when options change places, "
-        f"{_listed(told)}. Accuracy and a small spread of such a model say little "
-        "about consistency."
-    ]
+    following = [row for row in rows if row["follows_letters"]]
+    favouring = [row for row in rows if row["favoured"] and row not in following]
+    found = []
+    if following:
+        told = [
+            f"{_who(row)} keeps the letter in {row['letter_agreement']:.0%} of pairs "
+            f"and the option in {row['content_agreement']:.0%}"
+            for row in following
+        ]
+        found.append(
+            f"Position bias on {dataset}: when options change places, "
+            f"{_listed(told)}. Accuracy and a small spread of such a model say little "
+            "about consistency."
+        )
+    if favouring:
+        told = [
+            f"{_who(row)} chooses {row['favoured'][0]} in "
+            f"{row['chosen'][row['favoured'][0]]:.0%} of prompts where it is right in "
+            f"{row['right'][row['favoured'][0]]:.0%}"
+            for row in favouring
+        ]
+        found.append(
+            f"Position bias on {dataset}: {_listed(told)}, more than by chance."
+        )
+    return found
 
 
 def _mute(dataset: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -48,7 +60,7 @@ def _mute(dataset: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [
         f"No answer on {dataset}: the most likely next token is none of the letters "
         f"for {_listed(told)} of prompts. These choices are ones that the models would "
-        "not make freely; see content agreement where answered."
+        "not make freely; no two of them agree but in the agreement of forced choices."
     ]
 
 

@@ -16,10 +16,18 @@ _COLUMNS = {
     "rewording_agreement": "under rewording",
     "reordering_agreement": "under reordering",
     "letter_agreement": "letters kept",
+    "forced_agreement": "forced choices",
     "group_agreement": "within groups",
     "perturbed_agreement": "under perturbation",
     "no_answer": "no answer",
 }
+
+_LETTER_ROWS = {
+    "chosen": "",
+    "right": "right options",
+    "constant_agreement": "content agreement of one letter",
+}
+"""What is told of each letter; of all models alike where a name stands."""
 
 
 def choice_datasets(findings: Findings) -> list[str]:
@@ -140,13 +148,13 @@ def _letters(findings: Findings) -> Table:
     body: list[tuple[Any, ...]] = [
         (
             row["dataset"],
-            row["model"] if kind == "chosen" else "right options",
+            label or row["model"],
             row["contexts"],
             *({"value": row[kind].get(letter)} for letter in letters),
         )
         for row in rows
-        for kind in ("chosen", "right")
-        if kind == "chosen" or row is _last_of(rows, row["dataset"])
+        for kind, label in _LETTER_ROWS.items()
+        if not label or row is _last_of(rows, row["dataset"])
     ]
     columns = (
         Column("data set"),
@@ -157,7 +165,11 @@ def _letters(findings: Findings) -> Table:
             for letter in letters
         ),
     )
-    caption = "Share of each letter among the choices, and among the right options."
+    caption = (
+        "Share of each letter among the choices, and among the right options; and the "
+        "content agreement of a model that always says this letter, which depends on "
+        "the orders alone: two orders may put one option behind it."
+    )
     return Table("choice-letters", caption, columns, tuple(body))
 
 

@@ -22,8 +22,10 @@ _SPREAD = Measure(
 )
 _AGREEMENT = Measure(
     "Content agreement",
-    "Share of pairs of settings that choose the same text; a model that always says "
-    "one letter keeps the text only where the orders leave it behind that letter.",
+    "Share of pairs of settings that choose the same text. A prompt whose most likely "
+    "next token is none of the letters has no answer and agrees with nothing. A model "
+    "that always says one letter keeps the text only where the orders leave it behind "
+    "that letter.",
     "equal pairs / pairs of settings, mean over questions",
 )
 
@@ -106,11 +108,11 @@ CHOICE_MEASURES: dict[str, Measure] = {
         better="lower",
         words=("follows letters more", "follows letters less"),
     ),
-    "choices.*.answered_agreement": replace(
+    "choices.*.forced_agreement": replace(
         _AGREEMENT,
-        title="Content agreement where answered",
-        meaning="Content agreement in which a prompt counts as unanswered if the most "
-        "likely next token is none of the letters; unanswered agrees with nothing.",
+        title="Content agreement of forced choices",
+        meaning="Content agreement of the best letters, also where the most likely "
+        "next token is none of them: what the model would choose if it had to.",
     ),
     "choices.*.no_answer": Measure(
         "No answer",
@@ -187,6 +189,15 @@ CHOICE_MEASURES: dict[str, Measure] = {
         unit="bits",
         lowest=1.0,
         highest=None,
+    ),
+    "choices.*.xparacon_deviation": Measure(
+        "XParaCon's deviation",
+        "How far accuracy over orders of the options moves between wordings; 0 where "
+        "the index is infinite.",
+        "mean over questions of std over wordings of acc",
+        highest=0.5,
+        better="lower",
+        words=_SENSITIVE,
     ),
     "choices.*.sensitivity": Measure(
         "Sensitivity",

@@ -24,7 +24,15 @@ ANALYSIS = "choices"
 LETTERS = "ABCDEFGHIJ"
 _COLUMNS = [
     *("contexts", "item", "topic", "cluster", "wording", "order", "is_repeat"),
-    *("letter", "right_letter", "content", "right_option", "is_correct", "scores"),
+    *(
+        "order_name",
+        "letter",
+        "right_letter",
+        "content",
+        "right_option",
+        "is_correct",
+        "scores",
+    ),
     *(
         "option_count",
         "has_answer",
@@ -76,6 +84,8 @@ class Choices:
     """Whether the likeliest token is a letter is known; some endpoints keep it."""
     plain_count: int
     """Wordings without a perturbation; they stand first."""
+    orders: tuple[str, ...]
+    """Names of the orders of the options."""
 
     def of_wordings(self, chosen: Sequence[int]) -> "Choices":
         """The same in some of the wordings."""
@@ -87,21 +97,37 @@ class Choices:
         return replace(self, **arrays)
 
     @property
+    def asked(self) -> Bool[np.ndarray, "wording order item"]:
+        """Prompts that are no repeat of an earlier setting's: only these count."""
+        return ~self.is_repeat
+
+    @property
     def answered(self) -> Int[np.ndarray, "wording order item"]:
         """The contents; `NO_ANSWER` where the likeliest token is no letter."""
-        kept = self.has_answer | (self.contents == NOT_ASKED)
-        return np.where(kept, self.contents, NO_ANSWER)
+        return self.where_answered(self.contents)
+
+    @property
+    def answered_letters(self) -> Int[np.ndarray, "wording order item"]:
+        """Places of the letters, with the codes of `answered`."""
+        return self.where_answered(self.letters)
+
+    def where_answered(
+        self, codes: Int[np.ndarray, "wording order item"]
+    ) -> Int[np.ndarray, "wording order item"]:
+        """Codes of what was chosen where an answer was given and the prompt counts."""
+        given = np.where(self.has_answer & (codes >= 0), codes, NO_ANSWER)
+        return np.where(self.asked, given, NOT_ASKED)
 
     @property
     def firm(self) -> Int[np.ndarray, "wording order item"]:
         """The contents, near ties left out: what the noise can change."""
         near = self.margin < 2 * self.noise["delta"]
-        return np.where(near, NOT_ASKED, self.contents)
+        return np.where(near, NOT_ASKED, self.answered)
 
     @property
     def prompts(self) -> int:
         """Prompts they were computed from."""
-        return self.is_right.size
+        return int(self.asked.sum())
 
 
 def common_items(run: Run, dataset: str) -> Items | None:
@@ -203,7 +229,13 @@ def _choices(table: Any, items: Items) -> Choices:
         plain_count=len(np.unique(wording[is_plain])),
         is_first_token_told=table["has_answer"].null_count == 0,
         letters_are_whole=bool(integers_of(table["letters_are_whole"]).all()),
+        orders=_order_names(order, table["order_name"].to_pylist()),
     )
+
+
+def _order_names(order: Int[np.ndarray, " row"], names: list[str]) -> tuple[str, ...]:
+    _, first = np.unique(order, return_index=True)
+    return tuple(names[row] for row in first.tolist())
 
 
 def _noise(table: Any) -> dict[str, Any]:

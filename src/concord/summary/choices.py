@@ -4,7 +4,7 @@ Units are questions, drawn within their topics; the same question asked twice is
 cluster. Every measure is of one set of contexts over all settings, wordings by orders.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,11 +32,33 @@ from concord.summary.choice_rows import (
 )
 from concord.summary.estimates import Outcome, Sample, Settings, add_pairs, mean_outcome
 from concord.summary.letters import LetterUse, letter_use
-from concord.summary.other_choices import other_outcomes
+from concord.summary.other_choices import (
+    ONE_ORDER,
+    ONE_SETTING,
+    ONE_WORDING,
+    other_outcomes,
+)
 from concord.summary.spread import spread_entries
 
-OF_FIRST_TOKEN = ("no_answer", "answered_agreement")
-"""Measures that need the likeliest token of the whole vocabulary."""
+_EMPTY = {
+    "rewording_agreement": ONE_WORDING,
+    "reordering_agreement": ONE_ORDER,
+    "letter_agreement": ONE_ORDER,
+    "forced_agreement": ONE_SETTING,
+    "content_agreement": ONE_SETTING,
+    "content_agreement_without_others": "every question has an option about others",
+    "accuracy_without_others": "every question has an option about others",
+    "content_agreement_without_near_ties": "no question has two prompts whose margin "
+    "is beyond the noise",
+    "group_agreement": "no group has two questions",
+    "perturbed_accuracy": "no perturbation found anything to change",
+    "perturbed_agreement": "no perturbation found anything to change",
+}
+"""Why no question counts in a measure."""
+_FORCED = (
+    "{}: what the likeliest token is, is not told for {}: every choice counts as an "
+    "answer there, and agreement is that of forced choices."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,23 +114,23 @@ def _summarise_dataset(
             choices = every.of_wordings(range(every.plain_count))
             found = _outcomes(items, choices) | _perturbed_outcomes(every)
             others, reasons = other_outcomes(items, choices, named)
-            for name, reason in reasons.items():
+            for name, reason in (_reasons(found) | reasons).items():
                 micro.reasons[f"choices.{dataset}.{name}{suffix}", model] = reason
             for name, outcome in (found | others).items():
                 key = f"choices.{dataset}.{name}{suffix}"
                 micro.values[key, model] = outcome
             if not choices.is_first_token_told:
-                for name in OF_FIRST_TOKEN:
-                    key = f"choices.{dataset}.{name}{suffix}"
-                    micro.reasons[key, model] = NOT_TOLD
-            right = _over_settings(choices.is_right)
+                key = f"choices.{dataset}.no_answer{suffix}"
+                micro.reasons[key, model] = NOT_TOLD
+            right = _over_asked(choices.is_right, choices.asked)
             key = f"choices.{dataset}.accuracy_by_topic{suffix}"
             macro.values[key, model] = mean_outcome(right[None], choices.prompts)
             answers[model, contexts] = choices
-            uses.append(_use(dataset, model, contexts, items, choices))
+            place = {"dataset": dataset, "model": model, "contexts": contexts}
+            uses.append(letter_use(place, choices, items, clusters, settings))
     for sample in (micro, macro):
         add_pairs(sample, run.models())
-    rights = {place: choices.is_right for place, choices in answers.items()}
+    rights = {place: _in_settings(choices) for place, choices in answers.items()}
     warnings = [warning for use in uses for warning in use.warnings]
     return ChoiceSummary(
         samples=[micro, macro],
@@ -126,25 +148,25 @@ def _summarise_dataset(
 
 def _outcomes(items: Items, choices: Choices) -> dict[str, Outcome]:
     """Every measure that is a mean over questions."""
-    contents, alone = choices.contents, ~items.speaks_of_others
-    letters = np.where(choices.is_repeat, NOT_ASKED, choices.letters)
-    shares = letter_shares(choices.letters, len(LETTERS))
+    answered, asked = choices.answered, choices.asked
+    alone = ~items.speaks_of_others
+    shares = letter_shares(np.where(asked, choices.letters, NOT_ASKED), len(LETTERS))
     top = int(np.argmax(np.nan_to_num(shares)))
-    texts = choices.texts.reshape(-1, contents.shape[-1])
     values = {
-        "accuracy": _over_settings(choices.is_right),
-        "content_agreement": content_agreement(contents),
-        "rewording_agreement": rewording_agreement(contents),
-        "reordering_agreement": reordering_agreement(contents),
-        "letter_agreement": reordering_agreement(letters),
-        "answered_agreement": content_agreement(choices.answered),
-        "no_answer": _over_settings(~choices.has_answer),
-        "top_letter_share": _over_settings(choices.letters == top),
+        "accuracy": _over_asked(choices.is_right, asked),
+        "content_agreement": content_agreement(answered),
+        "rewording_agreement": rewording_agreement(answered),
+        "reordering_agreement": reordering_agreement(answered),
+        "letter_agreement": reordering_agreement(choices.answered_letters),
+        "forced_agreement": content_agreement(choices.contents),
+        "top_letter_share": _over_asked(choices.letters == top, asked),
     }
-    if not choices.is_first_token_told:
-        values = {k: v for k, v in values.items() if k not in OF_FIRST_TOKEN}
+    if choices.is_first_token_told:
+        values["no_answer"] = _over_asked(~choices.has_answer, asked)
     if (items.group != NO_GROUP).any():
-        values["group_agreement"] = group_agreement(texts, items.group)
+        texts = choices.where_answered(choices.texts)
+        flat = texts.reshape(-1, texts.shape[-1])
+        values["group_agreement"] = group_agreement(flat, items.group)
     if choices.noise:
         firm = content_agreement(choices.firm)
         values["content_agreement_without_near_ties"] = firm
@@ -157,6 +179,18 @@ def _outcomes(items: Items, choices: Choices) -> dict[str, Outcome]:
     return outcomes
 
 
+def _reasons(outcomes: Mapping[str, Outcome]) -> dict[str, str]:
+    """Why a measure has no value, for those that have none."""
+    empty = [name for name, one in outcomes.items() if not one.denominator.any()]
+    one_setting = "content_agreement" in empty
+    return {
+        name: ONE_SETTING
+        if one_setting and name.startswith("content_agreement")
+        else _EMPTY[name]
+        for name in empty
+    }
+
+
 def _perturbed_outcomes(every: Choices) -> dict[str, Outcome]:
     """What perturbed texts change; they take part in no other measure."""
     count = len(every.is_right)
@@ -167,41 +201,32 @@ def _perturbed_outcomes(every: Choices) -> dict[str, Outcome]:
     beside = every.of_wordings([0, *perturbed])
     return {
         "perturbed_accuracy": mean_outcome(
-            _over_settings(own.is_right)[None], own.prompts
+            _over_asked(own.is_right, own.asked)[None], own.prompts
         ),
         "perturbed_agreement": mean_outcome(
-            rewording_agreement(beside.contents)[None], beside.prompts
+            rewording_agreement(beside.answered)[None], beside.prompts
         ),
     }
 
 
-def _over_settings(
+def _over_asked(
     values: Bool[np.ndarray, "wording order item"],
+    asked: Bool[np.ndarray, "wording order item"],
 ) -> Float[np.ndarray, " item"]:
-    return values.mean(axis=(0, 1))
+    """Share of an item's prompts, each counted once; NaN without any."""
+    count = asked.sum(axis=(0, 1))
+    share = (values & asked).sum(axis=(0, 1)) / np.maximum(count, 1)
+    return np.where(count > 0, share, np.nan)
 
 
-def _use(
-    dataset: str, model: str, contexts: str, items: Items, choices: Choices
-) -> LetterUse:
-    count = int(items.option_count.max())
-    letters = np.where(choices.is_repeat, NOT_ASKED, choices.letters)
-    return letter_use(
-        {"dataset": dataset, "model": model, "contexts": contexts},
-        chosen=letter_shares(choices.letters, count),
-        right=letter_shares(choices.right_letters, count),
-        letter_agreement=_mean(reordering_agreement(letters)),
-        content_agreement=_mean(reordering_agreement(choices.contents)),
-        no_answer=float((~choices.has_answer).mean())
-        if choices.is_first_token_told
-        else float("nan"),
-        accuracy=float(choices.is_right.mean()),
-    )
+def _in_settings(choices: Choices) -> Bool[np.ndarray, "wording order item"]:
+    """What is right, in the settings that are no repeat for every question.
 
-
-def _mean(values: Float[np.ndarray, " item"]) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")
+    Where only some questions repeat a prompt (those with two options), its answer
+    stands in both settings, so that all settings have the same questions.
+    """
+    wordings, orders = choices.asked.any(axis=(1, 2)), choices.asked.any(axis=(0, 2))
+    return choices.is_right[wordings][:, orders]
 
 
 def _notes(
@@ -213,6 +238,9 @@ def _notes(
             f"{dataset}: {items.left_out} questions were not asked of every model in "
             "every setting and are left out"
         )
+    hidden = sorted({m for (m, _), c in answers.items() if not c.is_first_token_told})
+    if hidden:
+        notes.append(_FORCED.format(dataset, ", ".join(hidden)))
     split = sorted({m for (m, _), c in answers.items() if not c.letters_are_whole})
     if split:
         notes.append(

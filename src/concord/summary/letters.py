@@ -1,7 +1,9 @@
 """Which letters a model chooses, and whether it follows them rather than the content.
 
 When options change places a model that knows the answer keeps the content and changes
-the letter. One that keeps the letter more often than the content follows the position.
+the letter. One that keeps the letter more often than the content follows the position;
+one that chooses a letter more often than it is right favours it, and to see that no
+option needs to move.
 """
 
 from collections.abc import Mapping
@@ -9,11 +11,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
-from concord.summary.estimates import number
+from concord.data.choices import order_of
+from concord.metrics.agreement import NOT_ASKED
+from concord.metrics.bootstrap import Clusters
+from concord.metrics.choice_agreement import (
+    content_agreement,
+    letter_shares,
+    reordering_agreement,
+)
+from concord.metrics.significance import holm, sign_flip_p
+from concord.summary.choice_rows import LETTERS, Choices, Items
+from concord.summary.estimates import Settings, number
 
-LETTERS = "ABCDEFGHIJ"
 MUCH = 0.5
 """Share of prompts without an answer from which a warning is given."""
 
@@ -28,52 +39,149 @@ class LetterUse:
 
 def letter_use(
     place: Mapping[str, str],
-    *,
-    chosen: Float[np.ndarray, " letter"],
-    right: Float[np.ndarray, " letter"],
-    letter_agreement: float,
-    content_agreement: float,
-    no_answer: float,
-    accuracy: float,
+    choices: Choices,
+    items: Items,
+    clusters: Clusters,
+    settings: Settings,
 ) -> LetterUse:
-    """Shares of the letters, and warnings.
+    """Shares of the letters, what one letter alone would give, and warnings.
 
     Args:
         place: ``dataset``, ``model`` and ``contexts``.
-        chosen: Share of each letter among the choices.
-        right: Share of each letter among the right ones.
-        letter_agreement: Share of pairs of orders that keep the letter.
-        content_agreement: Share of pairs of orders that keep the content.
-        no_answer: Share of prompts whose most likely token is none of the letters.
-        accuracy: Share of right choices.
+        choices: What the model chose.
+        items: The questions.
+        clusters: Of the questions.
+        settings: How often a model without bias is warned of: 1 - level, at most.
     """
-    letters = LETTERS[: len(chosen)]
-    follows = bool(letter_agreement > content_agreement)
+    letters = LETTERS[: int(items.option_count.max())]
+    kept = reordering_agreement(choices.answered_letters)
+    same = reordering_agreement(choices.answered)
+    given = [choices.letters, choices.right_letters]
+    chosen, right = (
+        letter_shares(np.where(choices.asked, codes, NOT_ASKED), len(letters))
+        for codes in given
+    )
+    silent = float((~choices.has_answer[choices.asked]).mean())
     row = {
         **place,
-        "chosen": dict(zip(letters, map(number, chosen), strict=True)),
-        "right": dict(zip(letters, map(number, right), strict=True)),
-        "letter_agreement": number(letter_agreement),
-        "content_agreement": number(content_agreement),
-        "no_answer": number(no_answer),
-        "follows_letters": follows,
+        "chosen": _by_letter(letters, chosen),
+        "right": _by_letter(letters, right),
+        "constant_agreement": _by_letter(letters, constant_agreement(choices, items)),
+        "letter_agreement": number(_mean(kept)),
+        "content_agreement": number(_mean(same)),
+        "no_answer": number(silent) if choices.is_first_token_told else None,
+        "accuracy": number(float(choices.is_right[choices.asked].mean())),
+        "follows_letters": bool(
+            _exceed_noise((kept - same)[:, None], clusters, settings)[0]
+        ),
+        "favoured": [
+            letters[at] for at in _favoured(choices, clusters, settings, len(letters))
+        ],
     }
-    who = f"{place['model']} on {place['dataset']} ({place['contexts']})"
+    return LetterUse(row, _warnings(row))
+
+
+def constant_agreement(choices: Choices, items: Items) -> Float[np.ndarray, " letter"]:
+    """Content agreement of a model that always says one letter, for each letter.
+
+    It depends on the orders alone: a letter behind which two orders put the same option
+    keeps the content there.
+
+    Returns:
+        Values in [0, 1], mean over the questions that have the letter; NaN with one
+        setting.
+    """
+    values = np.full((int(items.option_count.max()), len(items.item)), np.nan)
+    for size in np.unique(items.option_count):
+        own = items.option_count == size
+        places = np.array([order_of(name, int(size)) for name in choices.orders])
+        for letter in range(size):
+            contents = np.where(
+                choices.asked[:, :, own], places[None, :, letter, None], NOT_ASKED
+            )
+            values[letter, own] = content_agreement(contents)
+    return np.array([_mean(one) for one in values])
+
+
+def _favoured(
+    choices: Choices, clusters: Clusters, settings: Settings, letter_count: int
+) -> list[int]:
+    """Letters chosen more often than they are right, by more than noise; most first.
+
+    Prompts without an answer take no part: a choice that was forced favours nothing.
+    """
+    counted = choices.answered_letters >= 0
+    shares = [
+        _item_shares(codes, counted, letter_count)
+        for codes in (choices.letters, choices.right_letters)
+    ]
+    surplus = shares[0] - shares[1]
+    kept = np.flatnonzero(_exceed_noise(surplus, clusters, settings))
+    total = surplus.sum(axis=0)
+    return sorted(kept.tolist(), key=lambda at: -total[at])
+
+
+def _exceed_noise(
+    surplus: Float[np.ndarray, "item column"], clusters: Clusters, settings: Settings
+) -> Bool[np.ndarray, " column"]:
+    """Whether means are above 0 by more than noise: sign flips, Holm over columns.
+
+    Only one side is looked at, so false alarms take half of 1 - level.
+    """
+    sums = clusters.sums(np.nan_to_num(surplus))
+    p_values = holm(
+        sign_flip_p(sums, permutations=settings.permutations, seed=settings.seed)
+    )
+    return (sums.sum(axis=0) > 0) & (p_values <= 1 - settings.level)
+
+
+def _item_shares(
+    codes: Int[np.ndarray, "wording order item"],
+    counted: Bool[np.ndarray, "wording order item"],
+    letter_count: int,
+) -> Float[np.ndarray, "item letter"]:
+    """How often each letter stands among an item's prompts that count."""
+    is_letter = (codes[..., None] == np.arange(letter_count)) & counted[..., None]
+    count = np.maximum(counted.sum(axis=(0, 1)), 1)
+    return is_letter.sum(axis=(0, 1)) / count[:, None]
+
+
+def _warnings(row: Mapping[str, Any]) -> list[str]:
+    who = f"{row['model']} on {row['dataset']} ({row['contexts']})"
     warnings = []
-    if follows:
-        top = int(np.nanargmax(chosen))
+    if row["follows_letters"]:
         warnings.append(
             f"Position bias: when options change places, {who} keeps the letter in "
-            f"{letter_agreement:.0%} of pairs and the content in "
-            f"{content_agreement:.0%}; its most common letter, {letters[top]}, takes "
-            f"{chosen[top]:.0%} of choices where it is right in {right[top]:.0%}. Its "
-            f"accuracy ({accuracy:.1%}) and a small spread say little about "
-            "consistency."
+            f"{row['letter_agreement']:.0%} of pairs and the content in "
+            f"{row['content_agreement']:.0%}; {_most(row)}. Its accuracy "
+            f"({row['accuracy']:.1%}) and a small spread say little about consistency."
         )
-    if no_answer > MUCH:
+    elif row["favoured"]:
+        warnings.append(f"Position bias: of {who}, {_most(row)}, more than by chance.")
+    if (row["no_answer"] or 0.0) > MUCH:
         warnings.append(
-            f"No answer: in {no_answer:.0%} of prompts the most likely next token of "
-            f"{who} is none of the letters, so its choice is one it would not make "
-            "freely."
+            f"No answer: in {row['no_answer']:.0%} of prompts the most likely next "
+            f"token of {who} is none of the letters, so its choice is one it would not "
+            "make freely, and no two of these agree."
         )
-    return LetterUse(row, warnings)
+    return warnings
+
+
+def _most(row: Mapping[str, Any]) -> str:
+    """The letter that is favoured most, or chosen most, and its shares."""
+    top = next(iter(row["favoured"]), max(row["chosen"], key=row["chosen"].__getitem__))
+    return (
+        f"letter {top} takes {row['chosen'][top]:.0%} of choices where it is right in "
+        f"{row['right'][top]:.0%}"
+    )
+
+
+def _by_letter(
+    letters: str, values: Float[np.ndarray, " letter"]
+) -> dict[str, float | None]:
+    return dict(zip(letters, map(number, values), strict=True))
+
+
+def _mean(values: Float[np.ndarray, " item"]) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")

@@ -1,7 +1,6 @@
 """Measures of other papers over multiple choice, for the studies that name some."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -10,6 +9,8 @@ from concord.metrics.other_measures import (
     ITEM_MEASURES,
     NUMBER_MEASURES,
     WordedAnswers,
+    deviation,
+    item_values,
 )
 from concord.summary.choice_rows import Choices, Items
 from concord.summary.estimates import Outcome, mean_outcome
@@ -18,6 +19,12 @@ from concord.summary.named_measures import whole_number
 OF_SCORES = ("rankc", "posix", "sensitivity", "class_consistency")
 """Measures that need the score of every option."""
 NOT_TOLD = "needs the score of every option; the rows hold those of some"
+ONE_SETTING = "one setting: nothing to compare"
+ONE_WORDING = "one wording: nothing to compare"
+ONE_ORDER = "one order of the options: nothing to compare"
+NOTHING_MOVES = "wording moves the accuracy of no question: the index is infinite"
+NO_CLASSES = "questions have options of their own: these are no classes"
+NO_PAIR = "no right option is that of two questions: no class has a pair"
 
 
 def other_outcomes(
@@ -36,33 +43,46 @@ def other_outcomes(
         classes=items.right_option,
         has_fixed_options=items.has_fixed_options,
     )
-    outcomes, reasons = {}, {}
+    outcomes = {}
     for name in named:
         kept = told if name in OF_SCORES else np.ones_like(told)
-        if kept.any():
-            outcomes[name] = _outcome(name, answers, kept, choices.prompts)
-        else:
-            nothing = np.full((1, len(told)), np.nan)
-            outcomes[name] = mean_outcome(nothing, choices.prompts)
-            reasons[name] = NOT_TOLD
+        outcomes[name] = _outcome(name, answers, kept, choices.prompts)
+        if name == "xparacon":
+            moved = mean_outcome(item_values(deviation, answers)[None], choices.prompts)
+            outcomes["xparacon_deviation"] = moved
+    reasons = {
+        name: _reason(name, answers, is_told=bool(told.any()))
+        for name, outcome in outcomes.items()
+        if not outcome.denominator.any()
+    }
     return outcomes, reasons
 
 
 def _outcome(
     name: str, answers: WordedAnswers, kept: Bool[np.ndarray, " item"], prompts: int
 ) -> Outcome:
-    own = replace(
-        answers,
-        contents=answers.contents[..., kept],
-        is_right=answers.is_right[..., kept],
-        scores=answers.scores[:, :, kept],
-        classes=answers.classes[kept],
-    )
+    if not kept.any():
+        return whole_number(float("nan"), len(kept), prompts)
+    own = answers.of_items(np.flatnonzero(kept))
     if name in NUMBER_MEASURES:
         return whole_number(NUMBER_MEASURES[name](own), len(kept), prompts)
     values: Float[np.ndarray, " item"] = np.full(len(kept), np.nan)
-    values[kept] = ITEM_MEASURES[name](own)
+    measure: Callable[[WordedAnswers], np.ndarray] = ITEM_MEASURES[name]
+    values[kept] = item_values(measure, own)
     return mean_outcome(values[None], prompts)
+
+
+def _reason(name: str, answers: WordedAnswers, *, is_told: bool) -> str:
+    """Why there is no value."""
+    if name in OF_SCORES and not is_told:
+        return NOT_TOLD
+    if name == "class_consistency":
+        return NO_PAIR if answers.has_fixed_options else NO_CLASSES
+    if name.startswith("xparacon"):
+        parts = [part for _, part in answers.without_repeats()]
+        is_one = all(len(part.is_right) < 2 for part in parts)
+        return ONE_WORDING if is_one else NOTHING_MOVES
+    return ONE_SETTING
 
 
 def _scores_are_told(items: Items, choices: Choices) -> Bool[np.ndarray, " item"]:
