@@ -1,4 +1,4 @@
-"""``concord models recover`` as a user types it."""
+"""``concord models recover`` and ``inspect`` as a user types them."""
 
 from pathlib import Path
 
@@ -30,6 +30,25 @@ def test_recover_tells_the_checksum_and_the_folder(
     assert "one row for a padding token" in printed
     assert printed.strip().endswith(f"Tuned model: {out}")
     assert (out / "model.safetensors.index.json").is_file()
+
+
+def test_inspect_tells_the_parts_and_loads_no_weight(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def never(*arguments: object, **named: object) -> None:
+        raise AssertionError("weights were loaded")
+
+    monkeypatch.setattr("transformers.PreTrainedModel.from_pretrained", never)
+    assert run("models", "inspect", "embedded:questions") == 0
+    printed = capsys.readouterr().out
+    told = dict(line.split(":", 1) for line in printed.splitlines())
+    assert list(told)[:3] == ["weights", "adapter", "family"]
+    assert told["parameters"].strip() == "1,394,304, and 104,448 of the adapter"
+    assert told["layers"].strip() == "6"
+    assert run("models", "inspect", tmp_path / "no-such-folder") == 2
+    assert "no such folder" in capsys.readouterr().err
 
 
 def test_a_mistake_is_one_line_and_exit_code_2(

@@ -1,16 +1,60 @@
-"""``concord models``: recover tuned models that are published as differences."""
+"""``concord models``: look at a model, or recover one published as a difference."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from concord.commands.options import Quiet, out, reporter
+from concord.commands.options import (
+    ONE_MODEL,
+    AllowPickle,
+    Quiet,
+    RemoteCode,
+    out,
+    reporter,
+)
 from concord.errors import StudyError, did_you_mean
 
-models_app = typer.Typer(help="Models: recover.", no_args_is_help=True)
+models_app = typer.Typer(help="Models: inspect, recover.", no_args_is_help=True)
 
 _DTYPES = ("float32", "bfloat16", "float16")
+
+
+@models_app.command("inspect")
+def models_inspect(
+    model: Annotated[str, typer.Argument(help=ONE_MODEL, show_default=False)],
+    base: Annotated[
+        str | None,
+        typer.Option(help="What an adapter or a difference is put on."),
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit of a hub model.")
+    ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Another tokenizer than the model's own.")
+    ] = None,
+    allow_pickle: AllowPickle = False,
+    trust_remote_code: RemoteCode = False,
+) -> None:
+    """Show what a model is and how it would be asked; load no weights."""
+    from dataclasses import asdict
+
+    from concord.models.inspection import inspect_model
+    from concord.models.quiet import quiet_libraries
+    from concord.study import ModelEntry
+
+    quiet_libraries()
+    found = inspect_model(
+        ModelEntry(source=model, label="m", revision=revision, tokenizer=tokenizer),
+        ModelEntry(source=base, label="b") if base else None,
+        allow_pickle=allow_pickle,
+        trust_remote_code=trust_remote_code,
+    )
+    for name, value in asdict(found).items():
+        if value is not None:
+            text = f"{value:,}" if isinstance(value, int) else value
+            line = f"{name + ':':<12} {text}"
+            out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @models_app.command("recover")

@@ -11,6 +11,7 @@ from concord.progress import Bars, Lines, Reporter, Silent
 out = Console()
 err = Console(stderr=True)
 
+ONE_MODEL = "Hub id, folder, adapter folder, BASE+diff:PATH or embedded:NAME."
 Models = Annotated[
     list[str] | None,
     typer.Argument(

@@ -49,8 +49,10 @@ def flips(
     """
     from concord.report import flip_search
     from concord.report.findings import read_findings
-    from concord.results import open_run
+    from concord.results import open_run, require_folder_of
 
+    if csv is not None:
+        require_folder_of(csv)
     opened = open_run(run)
     findings = read_findings(opened)
     named = None if contexts == "all" else contexts
@@ -95,8 +97,10 @@ def gate(
     from concord.report import gate as gates
     from concord.report import gate_files
     from concord.report.findings import read_findings
-    from concord.results import open_run, write_text
+    from concord.results import open_run, require_folder_of, write_text
 
+    for path in filter(None, (junit, markdown)):
+        require_folder_of(path)
     findings = read_findings(open_run(run))
     conditions = [gates.parse_condition("max-drop", text) for text in max_drop or ()]
     conditions += [gates.parse_condition("min", text) for text in minimum or ()]
