@@ -18,7 +18,7 @@ from concord.analyses.share import WHOLE, OthersParts, Share
 from concord.data.collection import Collection
 from concord.endpoints.connection import Connection, connect
 from concord.endpoints.offer import ServedModel
-from concord.endpoints.usage import in_words
+from concord.endpoints.usage import Usage, in_words
 from concord.models.loader import Loader
 from concord.models.sources import resolve_source
 from concord.plan import Plan
@@ -44,6 +44,8 @@ from concord.study import HOW_OF_A_MODEL, ModelEntry, Study, what_is_measured
 logger = logging.getLogger(__name__)
 
 BUDGETS = "budgets.json"
+PROBE = "probe"
+"""Where ``usage`` has what it took to find out what an endpoint returns."""
 _NOT_MEASURED_BY = ("source", "revision", "adapter", "diff", "endpoint_notes")
 _NOT_PROMPTS = (
     *("source", "revision", "peft", "tokenizer", "label"),
@@ -69,10 +71,12 @@ def execute(
         ResultsError: The folder holds rows of something else, or cannot be written.
         ModelError: The model cannot be loaded or used.
     """
+    served = plan.served.get(entry.label)
+    if served is not None:  # It was asked anew, whatever is kept.
+        record_usage(run, entry.label, PROBE, served.probed, entry.price)
     if is_measured(run, entry, plan):
         logger.info("%s: all analyses finished before; kept", entry.label)
         return
-    served = plan.served.get(entry.label)
     if served is not None:
         _measure_served(run, served, plan, reporter=reporter)
         return
@@ -143,12 +147,16 @@ def _measure_served(
             total = totals.get((label, name))
 
             def counted(task: Task[Connection], name: str = name) -> Iterator[Part]:
-                try:
-                    yield from SERVED_ANALYSES[name](task)
-                finally:
+                def note() -> Usage:
                     used = connection.client.take_usage()
-                    whole = record_usage(run, label, name, used, served.entry.price)
-                    words = in_words(whole, served.entry.price)
+                    return record_usage(run, label, name, used, served.entry.price)
+
+                try:
+                    for part in SERVED_ANALYSES[name](task):
+                        note()
+                        yield part
+                finally:
+                    words = in_words(note(), served.entry.price)
                     logger.info("%s of %s: %s", name, label, words)
 
             with reporter.step(f"{label}: {name}", total, "prompts") as advance:

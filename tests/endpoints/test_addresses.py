@@ -1,7 +1,9 @@
 """Addresses on the command line and in study files; secrets are refused unseen."""
 
+from pathlib import Path
+
 import pytest
-from local_server import Reply, completion, serving
+from local_server import Reply, Request, completion, serving
 
 from concord.cli import main
 from concord.endpoints.address import address_of
@@ -92,6 +94,72 @@ def test_an_expired_key_ends_the_command_with_one_line(
     lines = [line for line in err.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1 and "the key in OPENAI_API_KEY is refused" in lines[0]
     assert "Traceback" not in err
+
+
+SPOILT = {
+    "two lines": f"{SECRET}\nSECOND-{SECRET}",
+    "a blank": f"{SECRET} {SECRET}",
+    "no ASCII": f"{SECRET}\N{LATIN SMALL LETTER E WITH ACUTE}",
+    "a control character": f"{SECRET}\x07{SECRET}",
+}
+
+
+@pytest.mark.parametrize("spoilt", SPOILT.values(), ids=SPOILT.keys())
+def test_a_key_that_fits_no_header_is_refused_and_not_shown(
+    spoilt: str,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    data_dir: Path,
+):
+    monkeypatch.setenv("OPENAI_API_KEY", spoilt)
+    with serving(lambda request: Reply(completion("Avon"))) as server:
+        arguments = ["compare", "embedded:base", f"{server.url}#m", "--analysis"]
+        arguments += ["facts", "--data-dir", str(data_dir), "-o", f"{tmp_path}/run"]
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert not server.requests
+    assert caught.value.code == 2
+    out, err = capfd.readouterr()
+    assert "very-secret" not in out + err
+    assert "error: m: the key in OPENAI_API_KEY holds white space" in err
+    assert "Traceback" not in err
+
+
+def test_a_key_that_a_server_repeats_is_in_no_output_and_no_file(
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    data_dir: Path,
+):
+    """The place at which its words are cut lies inside the key."""
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+
+    def answer(request: Request) -> Reply:
+        if request.path == "/v1/models":
+            return Reply({"data": [{"id": "m", "owned_by": SECRET}]})
+        if "logprobs" in request.body:
+            said = {"error": {"message": f"{'x' * 285} {SECRET}"}}
+            return Reply(said, status=400)
+        return Reply(completion("Avon", system_fingerprint=SECRET))
+
+    with serving(answer) as server:
+        arguments = ["compare", "embedded:base", f"{server.url}#m", "--analysis"]
+        arguments += ["facts", "--limit", "1", "-o", f"{tmp_path}/run"]
+        arguments += ["--set", "facts.noise_prompts=0"]
+        arguments += ["--set", "statistics.replicates=100"]
+        arguments += ["--set", "statistics.permutations=100"]
+        arguments += ["--data-dir", str(data_dir)]
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+    assert caught.value.code in (0, None)
+    out, err = capfd.readouterr()
+    assert "sk-very" not in out + err
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert any(
+        path.name == "run.json" and b"***" in path.read_bytes() for path in files
+    )
+    assert not [path for path in files if b"sk-very" in path.read_bytes()]
 
 
 def test_a_served_model_is_compared_from_the_command_line(

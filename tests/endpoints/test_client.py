@@ -67,13 +67,14 @@ FINE = Reply(completion("hello back"))
         Reply(b'{"choices": [{"ind'),
         Reply(b"<html>bad gateway</html>"),
         Reply(["no object"]),
+        Reply(b"[" * 200_000),
         Reply({"choices": []}),
         Reply({"choices": [{"text": "a"}, {"text": "b"}]}),
         Reply({"choices": [{"text": None}]}),
         Reply({"object": "nothing"}),
     ],
     ids=[
-        *("500", "503", "cut", "cut at once", "cut JSON", "no JSON", "a list"),
+        *("500", "503", "cut", "cut at once", "cut JSON", "no JSON", "a list", "deep"),
         *("no choice", "two choices", "no text", "no choices"),
     ],
 )
@@ -217,8 +218,49 @@ def test_a_probe_takes_a_refusal_for_an_answer():
     with serving(lambda request: Reply({"error": "no echo"}, status=500)) as server:
         with client_of(server.url) as client:
             with pytest.raises(NotOffered, match="500: no echo"):
-                client.probe("/completions", {"echo": True})
+                client.probe("/completions", {"echo": True}, written)
         assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("form", ["words", "object", "no JSON", "choice", "moved"])
+def test_no_piece_of_the_key_is_shown_wherever_a_text_is_cut(
+    form: str, monkeypatch: pytest.MonkeyPatch
+):
+    key = "sk-'quoted'/\"0123456789abcdef"
+    monkeypatch.setenv("CONCORD_TEST_KEY", key)
+
+    def answer(request: Request) -> Reply:
+        said = f"{request.body['prompt']} the header was Bearer {key}"
+        return {
+            "words": Reply({"error": {"message": said}}, status=400),
+            "object": Reply({"error": {"code": 7, "header": said}}, status=400),
+            "no JSON": Reply(f"{said} <html>".encode()),
+            "choice": Reply({"choices": [said]}),
+            "moved": Reply(b"", status=302, headers={"Location": said}),
+        }[form]
+
+    with serving(answer) as server, client_of(server.url, attempts=1) as client:
+        for filler in range(0, 320, 4):
+            with pytest.raises(ModelError) as caught:
+                ask(client, "x" * filler)
+            with pytest.raises((ModelError, NotOffered)) as probed:
+                client.probe("/completions", {"prompt": "x" * filler}, written)
+            for message in (str(caught.value), str(probed.value)):
+                shown = [key[i : i + 6] for i in range(20) if key[i : i + 6] in message]
+                assert not shown, message
+                assert "***" in message or "..." in message
+
+
+def test_tokens_of_replies_that_cannot_be_used_are_counted_too():
+    usage = {"prompt_tokens": 9, "completion_tokens": 1}
+    broken = Reply({"choices": [], "usage": usage})
+    with serving(in_turn(broken, broken, FINE)) as server:
+        with client_of(server.url) as client:
+            ask(client)
+            used = client.take_usage()
+    assert (used.requests, used.retries) == (1, 2)
+    assert (used.input_tokens, used.output_tokens) == (9 + 9 + 5, 1 + 1 + 2)
+    assert used.requests_without_count == 0
 
 
 def test_no_more_requests_are_under_way_than_allowed():

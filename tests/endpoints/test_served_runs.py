@@ -230,8 +230,9 @@ def test_text_alone_gives_answers_and_no_score(
     page = (run.path / "report.html").read_text()
     assert "No score, margin, near tie, free prediction or noise floor is known" in page
     assert "were not all asked in one way" in page
-    usage = run.info["usage"]["far"]["facts"]
-    assert usage["requests"] == len(facts) and usage["cost"] is None
+    usage = run.info["usage"]["far"]
+    assert usage["facts"]["requests"] == len(facts) and usage["facts"]["cost"] is None
+    assert usage["probe"]["requests"] == PROBES
 
 
 def test_a_cut_run_keeps_its_parts_and_asks_for_the_rest_only(
@@ -244,15 +245,42 @@ def test_a_cut_run_keeps_its_parts_and_asks_for_the_rest_only(
         compare(study, tmp_path / "run")
     kept = sorted((tmp_path / "run" / "rows" / "facts" / "far").glob("part-*"))
     assert len(kept) == 1
+    used = Run(tmp_path / "run").info["usage"]["far"]
+    assert used["facts"]["requests"] == 6
+    assert used["probe"]["requests"] == PROBES
     before = kept[0].read_bytes()
     talker.is_down, talker.count = False, 0
     run = compare(study, tmp_path / "run")
     facts = rows(run, "select * from facts where model = 'far'")
     assert talker.count == len(facts) - 6 + PROBES
+    used = run.info["usage"]["far"]
+    assert used["facts"]["requests"] == len(facts)
+    assert used["probe"]["requests"] == 2 * PROBES
     assert kept[0].read_bytes() == before
     asked = talker.count
     compare(study, tmp_path / "run")
     assert talker.count == asked + PROBES
+    assert run.info["usage"]["far"]["probe"]["requests"] == 3 * PROBES
+
+
+def test_what_was_used_is_noted_with_every_part(
+    world: Path, talking: tuple[Talker, LocalServer], tmp_path: Path
+):
+    """A process that is killed runs no `finally`: what it had noted must be there."""
+    talker, server = talking
+    noted: list[int] = []
+
+    def answer(request: Request) -> Reply:
+        path = tmp_path / "run" / "run.json"
+        used = read_json(path)["usage"].get("far", {}) if path.is_file() else {}
+        noted.append(used.get("facts", {}).get("requests", 0))
+        return talker(request)
+
+    server.answer = answer
+    settings = {"analyses": ["facts"], "entry": {"limits": {"concurrency": 1}}}
+    run = compare(chat_study(server.url, world, **settings), tmp_path / "run")
+    count = len(rows(run, "select * from facts where model = 'far'"))
+    assert noted[-count:] == [place // 6 * 6 for place in range(count)]
 
 
 def test_rows_of_another_server_or_model_are_not_taken(

@@ -1,9 +1,11 @@
 """Where an endpoint is, which model is meant there, and the key that opens it."""
 
+import json
 import os
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
 
+from concord.errors import ModelError
 from concord.study import ModelEntry
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -39,8 +41,20 @@ class Key:
         return {"Authorization": f"Bearer {self.value}"} if self.value else {}
 
     def hide(self, text: str) -> str:
-        """A server's words, with the key blotted out should it repeat it."""
-        return text.replace(self.value, "***") if self.value else text
+        """A server's words, with the key blotted out should it repeat it.
+
+        To be called before a text is cut: a piece of the key is not found.
+        """
+        for spelling in self._spellings():
+            text = text.replace(spelling, "***")
+        return text
+
+    def _spellings(self) -> tuple[str, ...]:
+        """The key as it is, and as JSON may write it."""
+        if not self.value:
+            return ()
+        quoted = json.dumps(self.value)[1:-1]
+        return self.value, quoted, quoted.replace("/", r"\/")
 
 
 def address_of(entry: ModelEntry) -> Address:
@@ -55,5 +69,16 @@ def address_of(entry: ModelEntry) -> Address:
 
 
 def key_of(address: Address) -> Key:
-    """The key from the environment; none where the variable is not set."""
-    return Key(os.environ.get(address.key_variable, "").strip() or None)
+    """The key from the environment; none where the variable is not set.
+
+    Raises:
+        ModelError: It cannot stand in a header; it is not shown.
+    """
+    value = os.environ.get(address.key_variable, "").strip()
+    if not all("!" <= character <= "~" for character in value):
+        raise ModelError(
+            f"{address.label}: the key in {address.key_variable} holds white space or "
+            "a character that is not plain ASCII; needed one word of letters, digits "
+            "and signs, as the server's owner gave it; set the variable anew"
+        )
+    return Key(value or None)

@@ -20,6 +20,7 @@ from concord.endpoints.wire import (
     Again,
     NotOffered,
     Unreadable,
+    in_one_line,
     in_words,
     parse_object,
     read_content,
@@ -83,14 +84,25 @@ class Client:
         """
         return self._try_often("GET", route, None, dict, is_probe=True)
 
-    def probe(self, route: str, body: dict[str, Any]) -> dict[str, Any]:
+    def probe(
+        self, route: str, body: dict[str, Any], read: Callable[[dict[str, Any]], Read]
+    ) -> Read:
         """Ask for something that a server may not do.
 
+        Args:
+            route: What comes behind the address, as ``/completions``.
+            body: Sent as JSON.
+            read: Takes what is needed from the reply, or raises `Unreadable`.
+
         Raises:
-            NotOffered: It does not.
+            NotOffered: It does not, or its reply does not hold what is needed.
             ModelError: The server cannot be used.
         """
-        return self._try_often("POST", route, body, dict, is_probe=True)
+        return self._try_often("POST", route, body, read, is_probe=True)
+
+    def hide(self, text: str) -> str:
+        """A server's words without the key."""
+        return self._key.hide(text)
 
     def ask(
         self, route: str, body: dict[str, Any], read: Callable[[dict[str, Any]], Read]
@@ -177,15 +189,18 @@ class Client:
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
             raise ModelError(self._says(f"no address to ask ({error})")) from None
         except httpx2.HTTPError as error:
-            raise Again(self._key.hide(in_words(error))) from None
+            raise Again(self.hide(in_words(error))) from None
         self._require_success(response, content, route, is_probe)
-        reply = parse_object(content)
+        reply = parse_object(content, self.hide)
+        with self._lock:  # Its tokens are paid for, whatever can be read of it.
+            self.usage.count_tokens(reply)
         try:
             found = read(reply)
         except Unreadable as error:
-            raise Again(self._key.hide(str(error))) from None
+            said = in_one_line(self.hide(str(error)))
+            raise (NotOffered if is_probe else Again)(said) from None
         with self._lock:
-            self.usage.count(reply)
+            self.usage.requests += 1
         return found
 
     def _require_success(
@@ -194,7 +209,7 @@ class Client:
         status = response.status_code
         if 200 <= status < 300:
             return
-        said = self._key.hide(words_of(content))
+        said = words_of(content, self.hide)
         if status in (401, 403):
             raise ModelError(self._says(self._refused_key(status, said)))
         if "insufficient_quota" in said:
@@ -212,7 +227,7 @@ class Client:
         }.get(status, "change what the server names, or its own settings")
         if 300 <= status < 400:
             remedy = "give the address it sends to, if you trust it"
-            said = response.headers.get("location", said)
+            said = in_one_line(self.hide(response.headers.get("location", said)))
         raise ModelError(
             self._says(f"{route} answered {status}: {said}; needed a reply; {remedy}")
         )

@@ -1,8 +1,9 @@
 """What a server was found to return, and which measures that allows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from concord.endpoints.usage import Usage
 from concord.models.contexts import Kind
 from concord.results import fingerprint
 from concord.study import ModelEntry
@@ -82,6 +83,8 @@ class ServedModel:
     repeats_base: bool = True
     """The base's very prompts can be given to it: both continue a text, or both are
     asked in a chat."""
+    probed: Usage = field(default_factory=Usage, compare=False)
+    """What finding this out has taken."""
 
     @property
     def label(self) -> str:

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from concord.endpoints.address import Address, address_of
+from concord.endpoints.address import address_of
 from concord.endpoints.client import Client
 from concord.endpoints.echo import token_starts
 from concord.endpoints.offer import Offer, Route, ServedModel
 from concord.endpoints.replies import Written, decided, written
-from concord.endpoints.wire import NotOffered, Unreadable
+from concord.endpoints.wire import NotOffered
 from concord.errors import ModelError, did_you_mean
 from concord.models.contexts import Kind
 from concord.study import Api, ModelEntry
@@ -42,7 +42,7 @@ def serve(entry: ModelEntry, kind: Kind) -> ServedModel:
     address = address_of(entry)
     with Client(address, entry.limits) as client:
         offer = probe(client, entry.api, kind)
-    return ServedModel(entry, kind, address.url, offer)
+        return ServedModel(entry, kind, address.url, offer, probed=client.take_usage())
 
 
 def probe(client: Client, api: Api, kind: Kind) -> Offer:
@@ -55,7 +55,7 @@ def probe(client: Client, api: Api, kind: Kind) -> Offer:
         ModelError: Nothing that could be used came back.
     """
     known = _listed(client)
-    model = _model_id(client.address, known)
+    model = _model_id(client, known)
     tried: list[str] = []
     found: list[Offer] = []
     for route in _ROUTES[api]:
@@ -66,6 +66,7 @@ def probe(client: Client, api: Api, kind: Kind) -> Offer:
             break
     if not found:
         hint = "" if model in known or not known else f" {did_you_mean(model, known)}"
+        hint = client.hide(hint)
         raise ModelError(
             f"{client.address.label}: {client.address.url}: none of its routes gave an "
             f"answer of {model!r} that can be read ({'; '.join(tried)}); needed "
@@ -90,14 +91,15 @@ def _listed(client: Client) -> dict[str, dict[str, Any]]:
     }
 
 
-def _model_id(address: Address, known: dict[str, dict[str, Any]]) -> str:
+def _model_id(client: Client, known: dict[str, dict[str, Any]]) -> str:
+    address = client.address
     if address.model is not None:
         return address.model
     if len(known) == 1:
         return next(iter(known))
     raise ModelError(
         f"{address.label}: {address.url} lists {len(known)} models and none is named; "
-        f"put one behind the address (#MODEL). {did_you_mean('', known)}"
+        f"put one behind the address (#MODEL). {client.hide(did_you_mean('', known))}"
     )
 
 
@@ -189,8 +191,8 @@ def _decisions(client: Client, model: str, tried: list[str]) -> Offer | None:
     options = ["east", "west"]
     body = decision_request(model, PROMPTS[0], dict.fromkeys(options))
     try:
-        decided(client.probe("/systemone", body), "choice", options)
-    except (NotOffered, Unreadable) as error:
+        client.probe("/systemone", body, lambda r: decided(r, "choice", options))
+    except NotOffered as error:
         tried.append(f"decisions: {error}")
         return None
     return Offer("decisions", "decisions", model)
@@ -222,8 +224,8 @@ def _try(
     count: int = 1,
 ) -> list[Written] | None:
     try:
-        found = written(client.probe(path, body), count=count)
-    except (NotOffered, Unreadable) as error:
+        found = client.probe(path, body, lambda reply: written(reply, count=count))
+    except NotOffered as error:
         tried.append(f"{what}: {error}")
         return None
     has_numbers = all(one.tokens is not None for one in found)
@@ -240,7 +242,10 @@ def _reported(
         mark = _system_fingerprint(client, offer)
         if mark is not None:
             told["system_fingerprint"] = mark
-    return tuple(sorted(told.items()))
+    return tuple(
+        (name, client.hide(value) if isinstance(value, str) else value)
+        for name, value in sorted(told.items())
+    )
 
 
 def _system_fingerprint(client: Client, offer: Offer) -> str | None:

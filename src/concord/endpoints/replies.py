@@ -4,12 +4,15 @@ Two layouts of log-probabilities are in use: lists side by side (completions) an
 entry for each token (chat; llama.cpp also for completions). Both are read.
 """
 
-import math
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from concord.endpoints.wire import Unreadable
+
+_HUGE = 10**15
+"""Whole numbers beyond this are no log-probability, and may not even fit a float."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def written(reply: Mapping[str, Any], *, count: int = 1) -> list[Written]:
 
 def _index(choice: Any) -> int:
     if not isinstance(choice, dict):
-        raise Unreadable(f"a choice that is no object: {choice!r:.80}")
+        raise Unreadable(f"a choice that is no object: {_shown(choice)}")
     found = choice.get("index", 0)
     return found if isinstance(found, int) else -1
 
@@ -79,17 +82,22 @@ def _lists(told: dict[str, Any]) -> Tokens:
     texts, numbers = told.get("tokens"), told["token_logprobs"]
     if not isinstance(texts, list) or len(texts) != len(numbers):
         raise Unreadable("log-probabilities that are not as many as tokens")
-    offsets = told.get("text_offset")
-    if not isinstance(offsets, list) or len(offsets) != len(texts):
-        offsets = None
+    offsets = _places(told.get("text_offset"), len(texts))
     top = told.get("top_logprobs")
     top = top if isinstance(top, list) and len(top) == len(texts) else []
     return Tokens(
         texts=tuple(str(text) for text in texts),
         log_probabilities=tuple(_log_probability(number) for number in numbers),
-        offsets=None if offsets is None else tuple(int(place) for place in offsets),
+        offsets=offsets,
         top=tuple(_alternatives(one) for one in top),
     )
+
+
+def _places(offsets: Any, count: int) -> tuple[int, ...] | None:
+    """As many whole numbers; None for anything else."""
+    if not isinstance(offsets, list) or len(offsets) != count:
+        return None
+    return tuple(offsets) if all(type(place) is int for place in offsets) else None
 
 
 def _entries(entries: list[Any]) -> Tokens:
@@ -101,37 +109,41 @@ def _entries(entries: list[Any]) -> Tokens:
         texts=tuple(entry["token"] for entry in entries),
         log_probabilities=tuple(_log_probability(e.get("logprob")) for e in entries),
         offsets=None,
-        top=tuple(
-            _alternatives(
-                {
-                    one.get("token"): one.get("logprob")
-                    for one in entry.get("top_logprobs") or ()
-                    if isinstance(one, dict)
-                }
-            )
-            for entry in entries
-        ),
+        top=tuple(_listed(entry.get("top_logprobs")) for entry in entries),
     )
+
+
+def _listed(found: Any) -> dict[str, float]:
+    """Alternatives told one by one, each with its token."""
+    each = found if isinstance(found, list) else []
+    objects = [one for one in each if isinstance(one, dict)]
+    named = [one for one in objects if isinstance(one.get("token"), str)]
+    return _alternatives({one["token"]: one.get("logprob") for one in named})
 
 
 def _alternatives(found: Any) -> dict[str, float]:
     if not isinstance(found, dict):
         return {}
     numbers = {token: _log_probability(number) for token, number in found.items()}
-    return {
-        token: number
-        for token, number in numbers.items()
-        if isinstance(token, str) and number is not None
-    }
+    return {token: number for token, number in numbers.items() if number is not None}
 
 
 def _log_probability(value: Any) -> float | None:
     """A number of at most 0 (and a hair above it, by rounding); None for null."""
     if value is None:
         return None
-    if not isinstance(value, int | float) or math.isnan(value) or value > 1e-3:
-        raise Unreadable(f"{value!r} in the place of a log-probability")
+    is_number = type(value) is float or (type(value) is int and value > -_HUGE)
+    if not is_number or not value <= 1e-3:
+        raise Unreadable(f"{_shown(value)} in the place of a log-probability")
     return float(value)
+
+
+def _shown(value: Any) -> str:
+    """As JSON, in which the client finds its key again, should it be repeated."""
+    try:
+        return json.dumps(value)
+    except RecursionError:
+        return f"a deeply nested {type(value).__name__}"
 
 
 def decided(reply: Mapping[str, Any], name: str, options: list[str]) -> list[float]:
@@ -149,8 +161,8 @@ def decided(reply: Mapping[str, Any], name: str, options: list[str]) -> list[flo
             f"a decision with {found} probabilities where {len(options)} were needed"
         )
     numbers = [told[option] for option in options]
-    if not all(isinstance(n, int | float) and 0 <= n <= 1 for n in numbers):
-        raise Unreadable(f"{numbers!r:.120} in the place of probabilities")
+    if not all(type(n) in (int, float) and 0 <= n <= 1 for n in numbers):
+        raise Unreadable(f"{_shown(numbers)} in the place of probabilities")
     if abs(sum(numbers) - 1) > 1e-3:
         raise Unreadable(f"probabilities that add up to {sum(numbers):.4f}, not 1")
     return [float(number) for number in numbers]

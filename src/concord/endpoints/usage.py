@@ -19,16 +19,16 @@ class Usage:
     input_tokens: int = 0
     output_tokens: int = 0
     requests_without_count: int = 0
-    """Replies in which the server did not say how many tokens it read and wrote."""
+    """Replies, of use or not, in which the server did not say how many tokens it read
+    and wrote."""
 
     def add(self, other: "Usage") -> None:
         """Add another's counts to these."""
         for one in fields(self):
             setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
-    def count(self, reply: dict[str, Any]) -> None:
-        """Count one reply, with the tokens that it says it took."""
-        self.requests += 1
+    def count_tokens(self, reply: dict[str, Any]) -> None:
+        """Count the tokens that a reply says it took."""
         told = reply.get("usage")
         told = told if isinstance(told, dict) else {}
         read = _first_count(told, "prompt_tokens", "input_tokens")
@@ -64,4 +64,4 @@ def in_words(usage: Usage, price: TokenPrice | None) -> str:
 
 def _first_count(told: dict[str, Any], *names: str) -> int | None:
     found = (told.get(name) for name in names)
-    return next((n for n in found if isinstance(n, int) and n >= 0), None)
+    return next((n for n in found if type(n) is int and n >= 0), None)

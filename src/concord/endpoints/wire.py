@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -50,7 +51,7 @@ def read_content(response: httpx2.Response, end: float) -> bytes:
     return b"".join(blocks)
 
 
-def parse_object(content: bytes) -> dict[str, Any]:
+def parse_object(content: bytes, hide: Callable[[str], str]) -> dict[str, Any]:
     """The JSON object of a reply.
 
     Raises:
@@ -58,26 +59,38 @@ def parse_object(content: bytes) -> dict[str, Any]:
     """
     try:
         reply = json.loads(content)
-    except ValueError:
-        raise Again(f"a reply that is no JSON: {words_of(content)}") from None
+    except (ValueError, RecursionError):
+        said = words_of(content, hide)
+        raise Again(f"a reply that is no JSON: {said}") from None
     if not isinstance(reply, dict):
-        raise Again(f"a reply that is no JSON object: {words_of(content)}")
+        raise Again(f"a reply that is no JSON object: {words_of(content, hide)}")
     return reply
 
 
-def words_of(content: bytes) -> str:
-    """What a server says, in one short line."""
-    text = content[: 4 * _SHOWN].decode("utf-8", "replace")
+def words_of(content: bytes, hide: Callable[[str], str]) -> str:
+    """What a server says, in one short line.
+
+    Args:
+        content: Its reply.
+        hide: Blots out what must not be shown.
+    """
+    text = content.decode("utf-8", "replace")
     try:
         told = json.loads(content)
         for name in ("error", "message", "detail"):
             if isinstance(told, dict) and told.get(name):
                 told = told[name]
         text = told if isinstance(told, str) else json.dumps(told)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
+    return in_one_line(hide(text)) or "nothing"
+
+
+def in_one_line(text: str) -> str:
+    """A text without line breaks, cut where it is long."""
+    text = text[: 4 * _SHOWN]
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return (text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...") or "nothing"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def in_words(error: httpx2.HTTPError) -> str:
