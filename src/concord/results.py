@@ -295,6 +295,19 @@ def write_text(path: Path, text: str) -> None:
         raise ResultsError(_cannot_write(path, error)) from error
 
 
+def require_folder_of(path: Path) -> None:
+    """Refuse a file that a user names in a folder that there is not.
+
+    Raises:
+        ResultsError: It is missing; to make it would hide a slip of the pen.
+    """
+    if not path.parent.is_dir():
+        raise ResultsError(
+            f"{path}: found no folder {path.parent}; needed one to write into; make it "
+            "or give another place"
+        )
+
+
 def require_space(path: Path, needed_bytes: int) -> None:
     """Refuse to start when the disk cannot hold the rows to come.
 

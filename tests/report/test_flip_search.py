@@ -176,3 +176,10 @@ def test_the_command_prints_writes_and_explains(run: Run, tmp_path: Path, capsys
     )
     assert _code(str(run.path), "--model", "tund-1") == 2
     assert "did you mean 'tuned-1'" in capsys.readouterr().err
+
+
+def test_no_folder_is_made_for_the_list(run: Run, tmp_path: Path, capsys):
+    file = tmp_path / "missing" / "all.csv"
+    assert _code(str(run.path), "--csv", str(file)) == 2
+    assert "found no folder" in capsys.readouterr().err
+    assert not file.parent.exists()

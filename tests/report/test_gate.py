@@ -9,7 +9,7 @@ from finished_run import finished_run
 
 from concord.cli import main
 from concord.errors import ResultsError, StudyError
-from concord.report.findings import Findings
+from concord.report.findings import Findings, read_findings
 from concord.report.gate import Condition, judge, parse_condition, passes
 from concord.report.gate_files import check_line, gate_junit, gate_markdown
 
@@ -20,7 +20,7 @@ def _findings(
     low: float | None,
     high: float | None,
     *,
-    better: str = "higher",
+    better: str | None = "higher",
     model: str = "tuned",
 ) -> Findings:
     value = None if low is None or high is None else (low + high) / 2
@@ -45,7 +45,8 @@ def _outcome(low: float, high: float, **options: str) -> str:
         (-0.05, -0.01, "undecided"),  # its end touches the margin
         (-0.05, -0.005, "undecided"),  # a drop is shown, a drop beyond .01 is not
         (-0.02, 0.03, "undecided"),
-        (-0.01, 0.03, "met"),
+        (-0.01, 0.03, "undecided"),  # as in metrics: the margin itself is a loss
+        (-0.009, 0.03, "met"),
         (0.02, 0.05, "met"),
     ],
 )
@@ -88,8 +89,35 @@ def test_a_missing_number_is_refused_unless_passed_over():
     findings, asked = _findings(None, None), [Condition("min", "facts.agreement", 0)]
     with pytest.raises(ResultsError, match=r"for tuned \(why\).*--allow-missing"):
         judge(findings, asked)
-    (check,) = judge(findings, asked, allow_missing=True)
-    assert check.outcome == "missing" and check_line(check).startswith("skip")
+    with pytest.raises(ResultsError, match="nothing judged"):
+        judge(findings, asked, allow_missing=True)
+    entry = {"model": "other", "value": 0.5, "low": 0.4, "high": 0.6}
+    (measure,) = findings.measures
+    both = {**measure, "values": [*measure["values"], entry]}
+    tuned = ["tuned", "other"]
+    findings = Findings({"base": "base", "tuned": tuned, "measures": [both]})
+    missing, met = judge(findings, asked, allow_missing=True)
+    assert missing.outcome == "missing" and check_line(missing).startswith("skip")
+    assert met.outcome == "met"
+
+
+def test_a_drop_needs_a_direction():
+    asked = [Condition("max-drop", "facts.agreement", MARGIN)]
+    with pytest.raises(StudyError, match="needed a direction"):
+        judge(_findings(-0.02, 0.03, better=None), asked)
+
+
+def test_what_is_undecided_is_not_called_passed():
+    asked = [Condition("max-drop", "facts.agreement", MARGIN)]
+    findings = _findings(-0.02, 0.03)
+    checks = judge(findings, asked)
+    assert check_line(checks[0]).startswith("undecided")
+    assert "concord gate: passed (1 undecided)" in gate_markdown(findings, checks)
+    case = ElementTree.fromstring(gate_junit(checks).partition("\n")[2])[0]
+    assert str(case.findtext("system-out")).startswith("undecided")
+    strict = judge(findings, asked, strict=True)
+    assert check_line(strict[0]).startswith("FAIL")
+    assert "concord gate: failed (1 failed)" in gate_markdown(findings, strict)
 
 
 @pytest.mark.parametrize("text", ["facts.agreement", "=0.1", "a=", "a=b", "a=nan"])
@@ -140,7 +168,7 @@ def _code(*arguments: str) -> object:
 def test_exit_codes_are_0_1_and_2(folder: Path, tmp_path: Path, capsys):
     run = str(folder)
     assert _code(run, "--max-drop", "facts.agreement=0.01") == 0
-    assert capsys.readouterr().out.count("pass  --max-drop") == 2
+    assert capsys.readouterr().out.count("  --max-drop") == 2
     files = ("--junit", str(tmp_path / "g.xml"), "--markdown", str(tmp_path / "g.md"))
     assert _code(run, "--min", "facts.agreement=0.99", *files) == 1
     assert "FAIL  --min facts.agreement=0.99  tuned-1" in capsys.readouterr().out
@@ -150,3 +178,25 @@ def test_exit_codes_are_0_1_and_2(folder: Path, tmp_path: Path, capsys):
     assert "did you mean 'facts.agreement'" in capsys.readouterr().err
     assert _code(run) == 2
     assert _code(str(tmp_path), "--min", "facts.agreement=0") == 2
+
+
+def test_no_folder_is_made_for_a_file(folder: Path, tmp_path: Path, capsys):
+    for option in ("--junit", "--markdown"):
+        path = tmp_path / "missing" / "file"
+        asked = ("--max-drop", "facts.agreement=0.5", option, str(path))
+        assert _code(str(folder), *asked) == 2
+        assert f"found no folder {path.parent}" in capsys.readouterr().err.replace(
+            "\n", " "
+        )
+        assert not path.parent.exists()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"[]", b"{}", b"\xff", b"{", b'{"base": "b", "tuned": [], "measures": [1]}'],
+)
+def test_a_damaged_summary_is_refused_with_a_remedy(tmp_path: Path, damage: bytes):
+    run = finished_run(tmp_path / "run", facts=3, relations=1, analyses=("facts",))
+    (run.path / "summary.json").write_bytes(damage)
+    with pytest.raises(ResultsError, match=r"summary\.json: .*`concord report` again"):
+        read_findings(run)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isnan
+from pathlib import Path
 from typing import Any, TypeGuard
 
 from concord.errors import ResultsError
@@ -19,6 +20,9 @@ CONTEXT_SETS = {
     "chat": "tuned model in its chat format",
 }
 """Suffixes of a measure's key after ``@``, in words; no suffix means ``study``."""
+
+
+_AGAIN = "remove the file and give `concord report` again"
 
 
 @dataclass(frozen=True)
@@ -134,10 +138,31 @@ def read_findings(run: Run) -> Findings:
         ) from error
     except json.JSONDecodeError as error:
         raise ResultsError(
-            f"{path}: line {error.lineno} is not JSON; remove the file and give "
-            "`concord report` again"
+            f"{path}: line {error.lineno} is not JSON; {_AGAIN}"
         ) from error
+    except UnicodeDecodeError as error:
+        raise ResultsError(
+            f"{path}: byte {error.start} is not UTF-8; {_AGAIN}"
+        ) from error
+    _require_summary(path, content)
     return Findings(content)
+
+
+def _require_summary(path: Path, content: Any) -> None:
+    kinds = {"base": str, "tuned": list, "measures": list}
+    if not isinstance(content, dict):
+        raise ResultsError(
+            f"{path}: found a JSON {type(content).__name__}; needed the mapping of a "
+            f"summary; {_AGAIN}"
+        )
+    for name, kind in kinds.items():
+        if not isinstance(content.get(name), kind):
+            raise ResultsError(
+                f"{path}: found no {kind.__name__} under {name!r}; needed one; {_AGAIN}"
+            )
+    for measure in content["measures"]:
+        if not (isinstance(measure, dict) and isinstance(measure.get("key"), str)):
+            raise ResultsError(f"{path}: found a measure without a key; {_AGAIN}")
 
 
 def is_number(value: Any) -> TypeGuard[int | float]:

@@ -12,7 +12,7 @@ from math import isfinite
 from typing import Any, Literal
 
 from concord.errors import ResultsError, StudyError, did_you_mean
-from concord.metrics.significance import is_worse
+from concord.metrics.significance import is_not_worse, is_worse
 from concord.report.findings import Findings, is_number
 from concord.report.formats import NOTHING, number, signed
 
@@ -90,8 +90,8 @@ def judge(
 ) -> list[Check]:
     """Every condition for every tuned model.
 
-    A drop is a change for the worse: a fall where higher is better or nothing is said,
-    a rise where lower is better. Intervals are the run's own (two-sided, 95 % unless
+    A drop is a change for the worse: a fall where higher is better, a rise where lower
+    is better. Intervals are the run's own (two-sided, 95 % unless
     the study says otherwise), so that each direction is tested at half of the rest.
 
     Args:
@@ -103,7 +103,7 @@ def judge(
 
     Raises:
         StudyError: No condition is given, or a label or key is unknown.
-        ResultsError: The run has no number for a condition.
+        ResultsError: The run has no number for a condition, or for none of them.
 
     Source:
         Non-inferiority: the one of two one-sided tests that looks downwards
@@ -119,6 +119,7 @@ def judge(
         if condition.key not in findings.keys():
             near = did_you_mean(condition.key, findings.keys())
             raise StudyError(f"{condition.text}: no such measure in this run; {near}")
+        _require_direction(findings, condition)
     checks = [
         _check(findings, condition, model, strict)
         for condition in conditions
@@ -132,7 +133,24 @@ def judge(
             f"({first.explanation}); needed one to judge; measure it, or pass it over "
             "with --allow-missing"
         )
+    if len(missing) == len(checks):
+        raise ResultsError(
+            f"gate: nothing judged, found no number for any of {len(checks)} checks "
+            f"({missing[0].explanation}); needed one at least; measure what the "
+            "conditions ask, or give others"
+        )
     return checks
+
+
+def _require_direction(findings: Findings, condition: Condition) -> None:
+    """A drop is a change for the worse, so one direction must be the better."""
+    better = findings.measure(condition.key).get("better")
+    if condition.kind == "max-drop" and better is None:
+        raise StudyError(
+            f"{condition.text}: found a measure of which neither more nor less is "
+            "better; needed a direction to call a change a drop; give --min, or a "
+            "measure with a direction"
+        )
 
 
 def passes(checks: Sequence[Check]) -> bool:
@@ -151,10 +169,8 @@ def _check(findings: Findings, condition: Condition, model: str, strict: bool) -
     if is_drop:
         lower = findings.measure(condition.key).get("better") == "lower"
         better: Literal["higher", "lower"] = "lower" if lower else "higher"
-        largest = high if lower else -low
-        outcome = _outcome(
-            is_worse(low, high, condition.bound, better), largest <= condition.bound
-        )
+        ends = (low, high, condition.bound, better)
+        outcome = _outcome(is_worse(*ends), is_not_worse(*ends))
     else:
         outcome = _outcome(high < condition.bound, low >= condition.bound)
     return Check(

@@ -9,7 +9,10 @@ from concord.report.formats import percent
 from concord.report.gate import Check, passes
 from concord.report.table import Column, Table, as_markdown
 
-_WORDS = {"met": "pass", "undecided": "pass", "broken": "FAIL", "missing": "skip"}
+_WORDS = {"met": "pass", "undecided": "undecided", "broken": "FAIL", "missing": "skip"}
+"""A strict gate fails what is undecided."""
+_COUNTED = {"pass": "passed", "undecided": "undecided", "FAIL": "failed"}
+_COUNTED |= {"skip": "skipped"}
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Signs that no XML file may hold, not even escaped."""
 
@@ -23,12 +26,15 @@ def check_line(check: Check) -> str:
 
 
 def word_of(check: Check) -> str:
-    """``pass``, ``FAIL`` or ``skip``."""
+    """``pass``, ``undecided``, ``FAIL`` or ``skip``."""
     return _WORDS[check.outcome] if check.passes else "FAIL"
 
 
 def gate_markdown(findings: Findings, checks: Sequence[Check]) -> str:
-    """A heading that says whether the gate is open, and a table of the conditions."""
+    """A heading that says whether the gate is open, and a table of the conditions.
+
+    The heading counts the checks by outcome: an open gate may hold undecided ones.
+    """
     columns = ("condition", "model", "outcome", "measured", "what is shown")
     rows = tuple(
         (
@@ -46,7 +52,13 @@ def gate_markdown(findings: Findings, checks: Sequence[Check]) -> str:
     )
     table = Table("gate", caption, tuple(map(Column, columns)), rows)
     heading = "passed" if passes(checks) else "failed"
-    return f"## concord gate: {heading}\n\n{as_markdown(table)}"
+    words = [word_of(check) for check in checks]
+    found = [
+        f"{words.count(word)} {told}"
+        for word, told in _COUNTED.items()
+        if word in words
+    ]
+    return f"## concord gate: {heading} ({', '.join(found)})\n\n{as_markdown(table)}"
 
 
 def gate_junit(checks: Sequence[Check]) -> str:
@@ -67,7 +79,7 @@ def gate_junit(checks: Sequence[Check]) -> str:
             classname=_clean(check.model),
             name=_clean(check.condition.text),
         )
-        text = _clean(f"{check.number}: {check.explanation}")
+        text = _clean(f"{word}: {check.number}: {check.explanation}")
         if word == "FAIL":
             ElementTree.SubElement(case, "failure", message=text)
         elif word == "skip":
