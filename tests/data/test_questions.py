@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from concord.data.choice_sets import read_choices
 from concord.data.questions import read_questions
 from concord.errors import DataError
+from concord.study import resolve_study
 
 
 def write(folder: Path, *rows: dict[str, Any]) -> Path:
@@ -25,14 +27,30 @@ def row(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def test_questions_may_differ_in_their_number_of_options(tmp_path: Path):
+def test_questions_may_differ_in_their_number_of_options_where_the_study_says_so(
+    tmp_path: Path,
+):
     ten = [str(number) for number in range(10)]
     path = write(tmp_path, row(), row(options=ten, answer="J"), row(answer="two"))
-    first, second, third = read_questions(path)
+    choices = {"datasets": [str(path)], "option_counts": "any"}
+    study = resolve_study({"base": "b", "tuned": ["t"], "choices": choices})
+    (data,) = read_choices(study)
+    first, second, third = (item.question for item in data.items)
     assert (first.options, first.answer) == (("two", "three"), 1)
     assert (len(second.options), second.answer) == (10, 9)
     assert third.answer == 0
     assert first.topic == "numbers"
+
+
+def test_unequal_option_counts_are_refused_by_line(tmp_path: Path):
+    path = write(tmp_path, row(), row(), row(options=["two", "three", "four"]))
+    study = resolve_study(
+        {"base": "b", "tuned": ["t"], "choices": {"datasets": [str(path)]}}
+    )
+    with pytest.raises(DataError, match=r"mine\.jsonl, line 3: 3 options") as error:
+        read_choices(study)
+    assert "mine.jsonl, line 1 has 2" in str(error.value)
+    assert "choices.option_counts: any" in str(error.value)
 
 
 def test_a_missing_topic_is_the_files_name(tmp_path: Path):

@@ -66,6 +66,7 @@ def choice_data(name: str, questions: Sequence[Question], study: Study) -> Choic
 def task_data(path: Path, study: Study) -> ChoiceData:
     """A task file's rows in all its instructions, with the study's perturbations."""
     task, rows = read_task(path)
+    refuse_unequal_counts([row.question for row in rows], study)
     worded = task_items(
         path,
         task,
@@ -117,7 +118,31 @@ def _read(name: str, study: Study) -> ChoiceData:
         )
     if path.suffix.lower() in SUFFIXES:
         return task_data(path, study)
-    return choice_data(data_set_name(path), read_questions(path), study)
+    questions = read_questions(path)
+    refuse_unequal_counts(questions, study)
+    return choice_data(data_set_name(path), questions, study)
+
+
+def refuse_unequal_counts(questions: Sequence[Question], study: Study) -> None:
+    """Refuse the first question with more or fewer options than the first of all.
+
+    An option that is missing by mistake would go unseen, and chance is another where
+    there are fewer.
+
+    Raises:
+        DataError: Its place is named; not with ``choices.option_counts: any``.
+    """
+    if study.choices.option_counts == "any":
+        return
+    first = questions[0]
+    for question in questions:
+        if len(question.options) != len(first.options):
+            raise DataError(
+                f"{question.place}: {len(question.options)} options found, but "
+                f"{first.place} has {len(first.options)}; needed as many in every "
+                "row. Correct the row, or say that they may differ "
+                "(choices.option_counts: any)."
+            )
 
 
 def data_set_name(path: Path) -> str:

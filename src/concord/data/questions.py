@@ -17,7 +17,7 @@ _LETTERED = re.compile(r"\s*([A-J])[.)]\s+(\S.*)")
 
 
 def read_questions(path: Path) -> list[Question]:
-    """The questions of a file; questions may differ in their number of options.
+    """The questions of a file; whether their options are as many is not looked at.
 
     Raises:
         DataError: The file is missing or faulty; file and line are named.
