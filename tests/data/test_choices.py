@@ -81,6 +81,10 @@ def test_options_of_one_text_are_one_content():
         "(A) and (B) both in the same way.",
         "Neither",
         "All of the options given are correct",
+        "Two of the above",
+        "More than one of the above",
+        "Same as B",
+        "1 and 2",
     ],
 )
 def test_options_that_speak_of_others_are_flagged(option: str):
@@ -95,10 +99,17 @@ def test_options_that_speak_of_others_are_flagged(option: str):
         "all of them are successful lawyers",
         "Invalid when C and D are true",
         "nobody",
+        "The same as a bird",
+        "one of the statements of the witness",
     ],
 )
 def test_other_options_are_not(option: str):
     assert not question("x", "y", "z", option).speaks_of_others
+
+
+def test_numbers_beside_numbers_are_no_options():
+    assert not question("1", "2", "1 and 2").speaks_of_others
+    assert not question("1 and 2", "1 and 3", "2 and 3").speaks_of_others
 
 
 def test_the_same_question_in_another_order_is_one_cluster():

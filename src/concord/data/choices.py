@@ -36,7 +36,12 @@ _OTHERS = (
     re.compile(r"^(all|none|any|both|either|neither) (of )?(these|those|them)\W*$"),
     re.compile(r"\b(listed|mentioned|given) above\b|\bthe other (options|choices)\b"),
     re.compile(r"^(both|all|neither|none)( are (true|correct|false))?\W*$"),
+    re.compile(
+        r"\b(one|two|three|most) of (the )?"
+        r"(above|(options|choices|answers|alternatives)\b)"
+    ),
 )
+_NUMBERS = re.compile(r"(both |only )?[1-9](, [1-9])*,? (and|or|&) [1-9]( only)?\W*")
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,8 @@ class Question:
     def speaks_of_others(self) -> bool:
         """An option speaks of other options, so that reordering changes the question.
 
-        Told by phrases such as "all of the above" and "both A and B".
+        Told by phrases such as "all of the above", "both A and B" and "same as B".
+        Numbers ("1 and 2") are those of options only beside options without any.
         """
         own = LETTERS[: len(self.options)]
         letter = rf"\(?[{own}]\)?"
@@ -74,10 +80,20 @@ class Question:
             rf"(?i:both|either|neither|only|options|answers)?\s*{letter}"
             rf"(, {letter})*,? (and|or|nor|&) {letter}(\W|$)"
         )
-        return any(
-            pair.match(option) or any(p.search(option.lower()) for p in _OTHERS)
+        same = re.compile(rf"(?i:(the )?same as( option| answer)?) {letter}\W*")
+        return self._counts_options or any(
+            pair.match(option)
+            or same.fullmatch(option)
+            or any(p.search(option.lower()) for p in _OTHERS)
             for option in self.options
         )
+
+    @property
+    def _counts_options(self) -> bool:
+        """An option has numbers of options: those beside it have none of their own."""
+        others = [o for o in self.options if not _NUMBERS.fullmatch(o.lower())]
+        has_numbers = any(re.search(r"\d", option) for option in others)
+        return 0 < len(others) < len(self.options) and not has_numbers
 
 
 @dataclass(frozen=True)
