@@ -3,13 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from concord.results import Run, claim, open_run, write_json, write_part, write_text
-from concord.study import resolve_study, study_to_yaml
+from concord.study import OTHER_MEASURES, resolve_study, study_to_yaml
 from concord.summary import Settings, Summary, describe, summarise
 from concord.summary.finetuned_measures import FINETUNED_MEASURES
+from concord.summary.finetuned_others import MISSING, NO_PARAPHRASES
 
 Side = tuple[int, int]
 """Right class and given class."""
@@ -95,13 +97,22 @@ CONSTANT = [one | {"prediction": 0, "label_probability": 0.5} for one in RTE_FIR
 def with_training(
     rows: list[dict[str, Any]], rate: float, seed: int
 ) -> list[dict[str, Any]]:
-    return [{**one, "rate": rate, "seed": seed} for one in rows]
+    return [
+        {
+            **one,
+            "rate": rate,
+            "seed": seed,
+            "probabilities": [0.1, 0.9] if one["prediction"] else [0.9, 0.1],
+        }
+        for one in rows
+    ]
 
 
 def write_run(folder: Path, models: dict[str, list[dict[str, Any]]]) -> Run:
     base, *tuned = models
     study = resolve_study(
         {"base": base, "tuned": tuned, "analyses": ["finetuned"]},
+        {"measures": list(OTHER_MEASURES)},
     )
     write_text(folder / "study.yaml", study_to_yaml(study))
     write_json(
@@ -180,7 +191,11 @@ def test_planted_answers_give_the_exact_measure(
 ):
     found = entry(summary, f"finetuned.{key}")
     assert found["value"] == pytest.approx(wanted)
-    assert found["low"] <= wanted <= found["high"]
+    if found["n"]["subjects"] < 5:
+        assert found["low"] is None
+        assert "no interval" in found["reason"]
+    else:
+        assert found["low"] <= wanted <= found["high"]
 
 
 def test_a_pair_whose_class_stays_is_scored_against_its_own_label(summary: Summary):
@@ -240,7 +255,7 @@ def test_differences_are_paired_and_adjusted(summary: Summary):
     same = next(
         one for one in summary["measures"] if one["key"] == "finetuned.wic.negational"
     )["differences"][0]
-    assert (same["value"], same["low"], same["high"]) == (0, 0, 0)
+    assert (same["value"], same["low"], same["high"]) == (0, None, None)
 
 
 def test_every_key_of_the_summary_has_words(summary: Summary):
@@ -258,3 +273,32 @@ def test_a_run_that_was_cut_uses_the_rate_with_all_seeds(tmp_path: Path):
     found = summarise(run, Settings(100, 100, level=0.95, seed=0))
     chosen = [one for one in found["finetuned"]["trainings"] if one["is_chosen"]]
     assert {(one["rate"], tuple(one["seeds"])) for one in chosen} == {(1e-4, (0, 1))}
+
+
+def test_other_measures_are_of_the_paraphrased_rows(summary: Summary):
+    """Seven of ten keep their class with the first seed, all with the second."""
+    kept = 0.85
+    sure = -(0.9 * np.log(0.9) + 0.1 * np.log(0.1)) / np.log(2)
+    # Of 45 pairs of rows 21 are one kept and one changed: (.9, .1) and (.5, .5).
+    alike = (1 + (24 + 21 * 0.6) / 45) / 2
+    expected = {
+        "consistency_rate": kept,
+        "paraphrastic_consistency": kept,
+        "prompt_sensi_score": 1 - kept,
+        "sensitivity": kept * sure + 1 - kept,
+        # Opposite rankings share the second place alone.
+        "rankc": kept + (1 - kept) / (np.e + 1),
+        "class_consistency": alike,
+    }
+    for name, value in expected.items():
+        found = entry(summary, f"finetuned.rte.{name}")
+        assert found["value"] == pytest.approx(value, abs=1e-6), name
+    assert entry(summary, "finetuned.rte.class_consistency")["low"] is None
+
+
+def test_other_measures_that_rows_cannot_tell_have_their_reason(summary: Summary):
+    for name, reason in MISSING.items():
+        found = entry(summary, f"finetuned.rte.{name}")
+        assert (found["value"], found["reason"]) == (None, reason)
+    found = entry(summary, "finetuned.wic.sensitivity")
+    assert (found["value"], found["reason"]) == (None, NO_PARAPHRASES)

@@ -123,7 +123,7 @@ def _others(findings: Findings) -> Table:
 def _is_other(key: str) -> bool:
     analysis, _, rest = key.partition(".")
     return (
-        analysis in ("facts", "choices", "answers")
+        analysis in ("facts", "choices", "answers", "finetuned")
         and rest.rpartition(".")[2].removesuffix("_deviation") in OTHER_MEASURES
     )
 

@@ -6,12 +6,12 @@ over them stands beside it, and intervals draw texts, not trainings.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
 from concord.data.training_sets import MEAN, overlap_note
 from concord.metrics.becel import (
@@ -25,12 +25,14 @@ from concord.metrics.becel import (
 from concord.metrics.bootstrap import cluster_units
 from concord.results import Run
 from concord.summary.estimates import Outcome, Sample, add_pairs, mean_outcome
+from concord.summary.finetuned_others import NUMBERS, other_values
 from concord.summary.finetuned_rows import (
     ANALYSIS,
     SCORED,
     Answers,
     Training,
     Units,
+    Values,
     answers_of,
     common_units,
     rows_of,
@@ -43,8 +45,6 @@ COLLAPSED = 0.95
 _IN_MEAN = ("accuracy", "semantic", "negational", "negational_paper", "symmetric")
 _WITHOUT = {"negational": "wic", "symmetric": "rte"}
 """Where the study's mean over tasks is doubted for one of them."""
-
-Values = Float[np.ndarray, "seed unit"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +66,8 @@ class _TaskValues:
     """(measure, model) -> a value per seed and unit; NaN where it does not count."""
     trainings: list[dict[str, Any]]
     warnings: list[str]
+    reasons: dict[tuple[str, str], str] = field(default_factory=dict)
+    """(measure, model) -> why it could not be measured."""
 
 
 def summarise_finetuned(run: Run, progress: Callable[[str], None]) -> FinetunedSummary:
@@ -139,14 +141,19 @@ def _task_values(run: Run, task: str) -> _TaskValues | None:
     values: dict[tuple[str, str], Values] = {}
     trainings: list[dict[str, Any]] = []
     warnings = _overlaps(units)
+    named = run.study.get("measures") or ()
+    reasons: dict[tuple[str, str], str] = {}
     for model, table in tables.items():
         tried = trainings_of(table, task, model)
         answers = answers_of(table, units, tried[0])
         for name, own in task_measures(units, answers).items():
             values[name, model] = own
+        others, missing = other_values(run, model, units, tried[0], answers, named)
+        values |= {(name, model): own for name, own in others.items()}
+        reasons |= {(name, model): reason for name, reason in missing.items()}
         trainings += [_described(one, is_chosen=one is tried[0]) for one in tried]
         warnings += _collapse(units, model, answers)
-    return _TaskValues(units, values, trainings, warnings)
+    return _TaskValues(units, values, trainings, warnings, reasons)
 
 
 def _task_sample(one: _TaskValues, models: list[str]) -> Sample:
@@ -155,7 +162,10 @@ def _task_sample(one: _TaskValues, models: list[str]) -> Sample:
     clusters = cluster_units(strata, one.units.cluster)
     sample = Sample(ANALYSIS, task, clusters, (task,), "micro", False)
     for (name, model), values in one.values.items():
-        sample.values[f"finetuned.{task}.{name}", model] = _outcome(values)
+        outcome = replace(_outcome(values), has_interval=name not in NUMBERS)
+        sample.values[f"finetuned.{task}.{name}", model] = outcome
+    for (name, model), reason in one.reasons.items():
+        sample.reasons[f"finetuned.{task}.{name}", model] = reason
     add_pairs(sample, models)
     return sample
 

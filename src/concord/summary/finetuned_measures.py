@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from concord.summary.choice_measures import CHOICE_MEASURES
 from concord.summary.measure import ACCURATE, NEUTRAL, Measure
 
 _ACCURACY = Measure(
@@ -57,6 +58,25 @@ _PAPER = replace(
     "right one does; for WiC 1 - the corrected rule.",
     formula="rows with M(e) != M(e') / rows",
 )
+_NAMED = {
+    "rankc": "Weighted overlap of the rankings of the classes between a row and its "
+    "paraphrase.",
+    "posix": "How far the log-probability of an answer moves between wordings; a "
+    "classifier writes none.",
+    "format_spread": "Best minus worst accuracy over formats; a classifier has one.",
+    "prompt_sensi_score": "Share of paraphrased rows of which just one wording is "
+    "given the right class.",
+    "paraphrastic_consistency": "Share of paraphrased rows whose wordings are both "
+    "given the right class, or both a wrong one.",
+    "consistency_rate": "Share of paraphrased rows whose wordings are given one class; "
+    "equals semantic consistency.",
+    "xparacon": "How little accuracy over orders of options moves between wordings; a "
+    "classifier has no options.",
+    "sensitivity": "Entropy of the mean of a row's and its paraphrase's distribution "
+    "over the classes; needs no right answers.",
+    "class_consistency": "How alike paraphrased rows of one right class are "
+    "classified.",
+}
 
 FINETUNED_MEASURES: dict[str, Measure] = {
     "finetuned.mean.accuracy": _over_tasks(_ACCURACY),
@@ -103,4 +123,10 @@ FINETUNED_MEASURES: dict[str, Measure] = {
         better=None,
         words=NEUTRAL,
     ),
+    **{
+        f"finetuned.*.{name}": replace(
+            CHOICE_MEASURES[f"choices.*.{name}"], meaning=meaning
+        )
+        for name, meaning in _NAMED.items()
+    },
 }

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from concord.results import Run, read_rows
-from concord.summary.columns import integers_of, places_of
+from concord.summary.columns import integers_of, numbers_of, places_of
 
 ANALYSIS = "finetuned"
 SCORED = "scored"
@@ -19,6 +19,10 @@ _COLUMNS = (
     *("is_in_training", "is_shortened", "label", "prediction", "label_probability"),
     *("rounds", "trained_weights"),
 )
+_PLACES = ("rate", "seed", "split", "item", "pair", "is_changed")
+
+Values = Float[np.ndarray, "seed unit"]
+"""A measure of each seed's classifier on each unit; NaN where it does not count."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +180,33 @@ def answers_of(table: pa.Table, units: Units, chosen: Training) -> Answers:
         label,
         np.where(alone, label, changed_label),
     )
+
+
+def probabilities_of(
+    run: Run, model: str, units: Units, chosen: Training
+) -> Float[np.ndarray, "wording seed unit class"]:
+    """What the chosen rate gives each class, for a unit as it is and changed.
+
+    NaN where a unit is asked once.
+    """
+    table = read_rows(
+        run,
+        ANALYSIS,
+        model,
+        columns=[*_PLACES, "probabilities"],
+        filter=(pc.field("task") == units.task) & (pc.field("rate") == chosen.rate),
+    )
+    assert table is not None
+    own = _asked(table)
+    unit = places_of(pa.chunked_array([_unit_names(own)]), units.unit)
+    kept = unit >= 0
+    seed = np.searchsorted(chosen.seeds, integers_of(own["seed"]))
+    given = own["probabilities"].combine_chunks()
+    flat = numbers_of(given.flatten()).reshape(len(given), -1)
+    shape = (2, len(chosen.seeds), len(units.unit), flat.shape[1])
+    found = np.full(shape, np.nan)
+    found[integers_of(own["is_changed"])[kept], seed[kept], unit[kept]] = flat[kept]
+    return found
 
 
 def _asked(table: pa.Table) -> pa.Table:
