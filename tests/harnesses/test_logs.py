@@ -340,3 +340,313 @@ def test_the_prompts_go_into_the_audit(tmp_path: Path):
     (row,) = read_json(run.path / "audit.json")
     assert row["base_text"] == row["tuned_text"] == "Ada in wording a works as a"
     assert row["same_ids"] is None
+
+
+def of_lm_eval(
+    path: Path, rows: list[Any], keys: Keys = KEYS
+) -> list[tuple[str | None, str | None, bool | None]]:
+    """Answer, target and verdict of every sample."""
+    cells = read_log(find_log(str(write_lm_eval(path, rows))), keys)
+    return [(one.answer, one.target, one.is_correct) for one in cells.values()]
+
+
+def counted_log(folder: Path, order: str, *, without: int | None = None) -> Path:
+    """Every wording has its own answer, whatever the fact; written in some order."""
+    rows = []
+    for fact in ("Ada", "Ben"):
+        for wording in order:
+            best = "abc".index(wording)
+            scores = [-1.0 if place == best else -5.0 for place in range(3)]
+            rows.append(lm_eval_row(len(rows), fact, wording, scores))
+    numbers = {"Ada": 0, "Ben": 3}
+    for row in rows:
+        doc = row["doc"]
+        row["doc_id"] = numbers[doc["fact"]] + "abc".index(doc["wording"])
+    kept = [row for row in rows if row["doc_id"] != without]
+    return write_lm_eval(folder, kept)
+
+
+def test_wordings_are_counted_by_their_ids_not_by_the_order_of_lines(tmp_path: Path):
+    logs = [
+        find_log(f"{name}={counted_log(tmp_path / name, order)}")
+        for name, order in (("base", "abc"), ("tuned", "cab"))
+    ]
+    run = import_logs(logs, Keys("fact"), tmp_path / "run")
+    by_cell = [
+        {(r["fact"], r["template"]): r["prediction"] for r in found.to_pylist()}
+        for name in ("base", "tuned")
+        if (found := read_rows(run, "facts", name)) is not None
+    ]
+    assert by_cell[0] == by_cell[1] and len(by_cell[0]) == 6
+
+
+def test_a_missing_line_shifts_no_wording_into_anothers_place(tmp_path: Path):
+    base = counted_log(tmp_path / "base", "abc")
+    tuned = counted_log(tmp_path / "tuned", "abc", without=1)
+    logs = [find_log(str(base)), find_log(str(tuned))]
+    words = "wording 1 of group 'Ada' is question 2 .* it is 1 .* --variant"
+    with pytest.raises(DataError, match=words):
+        import_logs(logs, Keys("fact"), tmp_path / "run")
+    run = import_logs(logs, KEYS, tmp_path / "run")
+    found = read_rows(run, "facts", "tuned")
+    assert found is not None and found.num_rows == 5
+
+
+def test_a_question_logged_twice_is_no_other_wording(tmp_path: Path):
+    rows = [lm_eval_row(i, *answer) for i, answer in enumerate(BASE)]
+    folder = write_lm_eval(tmp_path / "base", [*rows, rows[0]])
+    with pytest.raises(DataError, match=r"jsonl:5: question 0 of jobs was at .*:1 al"):
+        read_log(find_log(str(folder)), Keys("fact"))
+    rows[1]["doc_id"] = None
+    folder = write_lm_eval(tmp_path / "base", rows)
+    with pytest.raises(DataError, match=r"jsonl:2: found no id .* --variant"):
+        read_log(find_log(str(folder)), Keys("fact"))
+
+
+def numeric(number: int, target: str, best: int, acc: float | None) -> Any:
+    """A question with the options 1, 2 and 3."""
+    scores = [-1.0 if place == best else -5.0 for place in range(3)]
+    row = lm_eval_row(number, "Ada", "ab"[number], scores)
+    for option, request in zip("123", row["arguments"].values(), strict=True):
+        request["arg_1"] = f" {option}"
+    row |= {"target": target, "metrics": [] if acc is None else ["acc"], "acc": acc}
+    return row
+
+
+@pytest.mark.parametrize(
+    ("rows", "found"),
+    [
+        # Nothing settles it: a target that is an option's text is that.
+        ([("1", 0, None)], [("1", "1", True)]),
+        ([("1", 0, 1.0)], [("1", "1", True)]),
+        # The log says that the second option was right: 1 was its place.
+        ([("1", 1, 1.0)], [("2", "2", True)]),
+        # A wrong answer that neither reading makes right is read as the other line is.
+        ([("1", 1, 1.0), ("1", 2, 0.0)], [("2", "2", True), ("3", "2", False)]),
+        ([("1", 0, 1.0), ("2", 0, 0.0)], [("1", "1", True), ("1", "2", False)]),
+        # No option is called 0: only the place is left.
+        ([("0", 0, None)], [("1", "1", True)]),
+        ([("3", 2, None)], [("3", "3", True)]),
+    ],
+)
+def test_targets_that_are_numbers_are_read_as_the_log_judged(
+    tmp_path: Path, rows: list[Any], found: list[Any]
+):
+    lines = [numeric(number, *row) for number, row in enumerate(rows)]
+    assert of_lm_eval(tmp_path / "base", lines) == found
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [("1", 2, 1.0)],
+        [("1", 0, 0.0), ("1", 1, 0.0)],
+        [("1", 0, 1.0), ("1", 1, 1.0)],
+    ],
+)
+def test_a_log_that_contradicts_its_targets_is_refused(tmp_path: Path, rows: list[Any]):
+    lines = [numeric(number, *row) for number, row in enumerate(rows)]
+    with pytest.raises(DataError, match=r"jsonl:\d: found acc [01], but the best"):
+        of_lm_eval(tmp_path / "base", lines)
+
+
+def test_options_that_are_all_one_text_are_refused(tmp_path: Path):
+    """As where options stand in the prompt, and one ending is scored behind each."""
+    row = lm_eval_row(0, "Ada", "a", [-3.0, -5.0, -4.0])
+    for request in row["arguments"].values():
+        request["arg_1"] = " smith"
+    row |= {"target": "smith", "acc": 0.0}
+    with pytest.raises(DataError, match="options that can be told apart"):
+        of_lm_eval(tmp_path / "base", [row])
+
+
+@pytest.mark.parametrize(
+    ("metric", "answer"), [("acc", "x"), ("acc_norm", "yyyy"), ("acc_bytes", "éééé")]
+)
+def test_the_metric_that_judges_chooses_too(tmp_path: Path, metric: str, answer: str):
+    # Sums: x is best. By character: -2, -1, -1.2. By byte: -2, -1, -0.6.
+    options, scores = ["x", "yyyy", "éééé"], [-2.0, -4.0, -4.8]
+    rows = [lm_eval_row(i, "Ada", "ab"[i], scores) for i in range(2)]
+    for row in rows:
+        for option, request in zip(options, row["arguments"].values(), strict=True):
+            request["arg_1"] = f" {option}"
+        row |= {"target": "1", "acc": 0.0, "acc_norm": 1.0, "acc_bytes": 0.0}
+    keys = Keys("fact", "wording", metric=metric)
+    found = of_lm_eval(tmp_path / "base", rows, keys)
+    assert found == [(answer, "yyyy", answer == "yyyy")] * 2
+    logs = [find_log(f"{name}={tmp_path / 'base'}") for name in ("a", "b")]
+    table = read_rows(import_logs(logs, keys, tmp_path / "run"), "facts", "a")
+    assert table is not None
+    margins = {"acc": 2.0, "acc_norm": 0.2, "acc_bytes": 0.4}
+    assert table["margin"].to_pylist() == pytest.approx([margins[metric]] * 2)
+
+
+def test_a_metric_that_judges_something_else_is_refused(tmp_path: Path):
+    rows = [lm_eval_row(i, *answer) for i, answer in enumerate(BASE)]
+    rows[2]["exact_match"] = 0.0
+    for row in (rows[0], rows[1], rows[3]):
+        row["exact_match"] = row["acc"]
+    keys = Keys("fact", "wording", metric="exact_match")
+    with pytest.raises(DataError, match=r"jsonl:3: found exact_match 0, but the best"):
+        of_lm_eval(tmp_path / "base", rows, keys)
+
+
+def test_lighteval_chooses_by_the_metric_that_judges(tmp_path: Path):
+    answers = [("Ada", "a", [-6.0, -6.5, -9.0]), ("Ada", "b", [-6.0, -6.5, -9.0])]
+    folder = write_lighteval(tmp_path / "base", answers)
+    path = next(folder.iterdir())
+    rows = pq.read_table(path).to_pylist()
+    for row in rows:
+        row["doc"]["choices"] = [" baker", " goldsmith", " actor"]
+        row["metric"] |= {"acc_norm": 1.0, "acc_norm_nospace": 1.0}
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    for metric, answer in ((None, "baker"), ("acc_norm", "goldsmith")):
+        keys = Keys("fact", "wording", metric=metric)
+        cells = read_log(find_log(str(folder)), keys).values()
+        assert {one.answer for one in cells} == {answer}
+    # -6.5 by ten characters, and by nine without the blank in front.
+    for metric, best in (("acc_norm", -0.65), ("acc_norm_nospace", -6.5 / 9)):
+        keys = Keys("fact", "wording", metric=metric)
+        cells = read_log(find_log(str(folder)), keys).values()
+        assert {max(one.scores) for one in cells} == {best}
+    for row in rows:
+        row["metric"]["acc"] = 1.0
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    with pytest.raises(DataError, match="row 1: found acc 1, but the best"):
+        read_log(find_log(str(folder)), KEYS)
+
+
+@pytest.mark.parametrize("form", ["lm-eval", "lighteval"])
+@pytest.mark.parametrize(
+    "scores",
+    [
+        [float("nan"), -1.0, -2.0],
+        [-1.0, float("nan"), -2.0],
+        [-1.0, float("inf"), -2.0],
+        [float("-inf")] * 3,
+    ],
+)
+def test_scores_without_a_best_one_are_refused(
+    tmp_path: Path, form: str, scores: list[float]
+):
+    folder = write_any(tmp_path / "base", [*BASE[:3], ("Ben", "b", scores)], form)
+    with pytest.raises(DataError, match=r"(jsonl:| row )4: found scores .*finite"):
+        read_log(find_log(str(folder)), KEYS)
+
+
+@pytest.mark.parametrize("form", ["lm-eval", "lighteval"])
+def test_an_impossible_option_is_only_the_last(tmp_path: Path, form: str):
+    answers = [*BASE[:3], ("Ben", "b", [-1.5, -2.5, float("-inf")])]
+    folder = write_any(tmp_path / "base", answers, form)
+    assert len(read_log(find_log(str(folder)), KEYS)) == 4
+
+
+LM_EVAL_FAULTS: dict[str, dict[str, Any]] = {
+    "responses": {"filtered_resps": 5},
+    "metrics": {"metrics": 7},
+    "no list of numbers": {"arguments": 5},
+    "deep": {"target": None, "doc": "DEEP"},
+}
+
+
+@pytest.mark.parametrize("fault", LM_EVAL_FAULTS.values(), ids=LM_EVAL_FAULTS.keys())
+def test_damaged_lines_of_lm_eval_are_named(tmp_path: Path, fault: dict[str, Any]):
+    rows = [lm_eval_row(i, *answer) for i, answer in enumerate(BASE)]
+    rows[1] |= fault
+    folder = write_lm_eval(tmp_path / "base", rows)
+    file = next(folder.iterdir())
+    deep = "[" * 100_000 + "]" * 100_000
+    file.write_text(file.read_text().replace('"DEEP"', deep))
+    with pytest.raises(DataError, match=r"jsonl:2: found .*needed"):
+        read_log(find_log(str(folder)), KEYS)
+
+
+def test_bytes_that_are_no_text_are_named(tmp_path: Path):
+    folder = lm_eval_log(tmp_path / "base", BASE)
+    file = next(folder.iterdir())
+    file.write_bytes(file.read_bytes().replace(b"Ben", b"B\xffn"))
+    with pytest.raises(DataError, match=r"jsonl:3: found a value .*utf-8"):
+        read_log(find_log(str(folder)), KEYS)
+    log = tmp_path / "log.json"
+    log.write_bytes(json.dumps(inspect_log(BASE)).encode().replace(b"Ben", b"B\xffn"))
+    with pytest.raises(DataError, match=r"log\.json: found a value .*utf-8"):
+        read_log(find_log(str(log)), KEYS)
+    with zipfile.ZipFile(tmp_path / "log.eval", "w") as archive:
+        archive.writestr("header.json", b"\xff\xfe{}")
+    with pytest.raises(DataError, match=r"header\.json: found a value .*utf-8"):
+        read_log(find_log(str(tmp_path / "log.eval")), KEYS)
+
+
+INSPECT_FAULTS: dict[str, Any] = {
+    "metadata": {"metadata": "text"},
+    "scores": {"scores": ["x"]},
+    "score": {"scores": {"choice": None}},
+    "epoch": {"epoch": "one"},
+    "input": {"input": ["text"]},
+    "output": {"output": "text", "scores": {}},
+    "choices": {"choices": 5},
+    "sample": None,
+}
+
+
+@pytest.mark.parametrize("fault", INSPECT_FAULTS.values(), ids=INSPECT_FAULTS.keys())
+@pytest.mark.parametrize("end", [".json", ".eval"])
+def test_damaged_samples_of_inspect_are_named(tmp_path: Path, fault: Any, end: str):
+    log = inspect_log(BASE)
+    log["samples"][1] = "text" if fault is None else log["samples"][1] | fault
+    path = tmp_path / f"log{end}"
+    if end == ".json":
+        path.write_text(json.dumps(log))
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            for number, one in enumerate(log.pop("samples"), start=1):
+                archive.writestr(f"samples/{number}_epoch_1.json", json.dumps(one))
+            archive.writestr("header.json", json.dumps(log))
+    with pytest.raises(DataError, match=r"(sample 2|/2_epoch_1\.json): found"):
+        read_log(find_log(str(path)), KEYS)
+
+
+@pytest.mark.parametrize("fault", [{"eval": "text"}, {"samples": 5}])
+def test_a_damaged_head_of_inspect_is_named(tmp_path: Path, fault: dict[str, Any]):
+    path = tmp_path / "log.json"
+    path.write_text(json.dumps(inspect_log(BASE) | fault))
+    with pytest.raises(DataError, match=r"log\.json: found a value of another form"):
+        read_log(find_log(str(path)), KEYS)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("model_response", {"logprobs": [None, -1.0, -2.0]}),
+        ("doc", [1]),
+        ("metric", [1]),
+    ],
+)
+def test_damaged_rows_of_lighteval_are_named(tmp_path: Path, column: str, value: Any):
+    folder = write_lighteval(tmp_path / "base", BASE, as_text=True)
+    path = next(folder.iterdir())
+    rows = pq.read_table(path).to_pylist()
+    rows[2][column] = repr(value)
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    with pytest.raises(DataError, match=r"row 3: found a value of another form"):
+        read_log(find_log(str(folder)), KEYS)
+
+
+def test_paths_may_hold_the_sign_that_ends_a_label(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    place = lm_eval_log(Path("runs/lr=0.1"), BASE)
+    named, bare = find_log(f"tuned={place}"), find_log(str(place))
+    assert (named.label, named.path) == ("tuned", place)
+    assert (bare.label, bare.path) == ("lr-0.1", place)
+
+
+def test_logs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path):
+    logs = [
+        find_log(str(next(lm_eval_log(tmp_path / name, answers).iterdir())))
+        for name, answers in (("before", BASE), ("after", TUNED))
+    ]
+    assert logs[0].label == logs[1].label
+    run = import_logs(logs, KEYS, tmp_path / "run")
+    assert (run.info["base"], run.info["tuned"]) == ("before", ["after"])

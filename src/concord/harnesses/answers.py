@@ -19,7 +19,8 @@ class Keys:
     group: str
     """Questions with the same value ask the same."""
     variant: str | None = None
-    """Names the wording; by default the questions of a group are counted."""
+    """Names the wording; by default the questions of a group are counted, in the order
+    of their ids."""
     relation: str | None = None
     """Questions that share their options; by default the task's name."""
     choices: str | None = None
@@ -49,7 +50,7 @@ def cells_of(samples: Iterable[Sample], keys: Keys) -> dict[Cell, Sample]:
     """
     cells: dict[Cell, Sample] = {}
     counted: dict[tuple[str, str, int], int] = {}
-    for sample in samples:
+    for sample in samples if keys.variant else _by_id(samples):
         relation = (
             value_at(sample, keys.relation, "--relation")
             if keys.relation
@@ -77,6 +78,57 @@ def cells_of(samples: Iterable[Sample], keys: Keys) -> dict[Cell, Sample]:
             )
         cells[cell] = sample
     return cells
+
+
+def _by_id(samples: Iterable[Sample]) -> list[Sample]:
+    """Samples in the order of their questions, which all logs of a task share."""
+    places: dict[tuple[str, str, int], str] = {}
+    ordered = sorted(samples, key=lambda one: (one.task, _order(one)))
+    for one in ordered:
+        question = one.task, str(one.id), one.repeat
+        if question in places:
+            raise DataError(
+                f"{one.place}: question {one.id!r} of {one.task} was at "
+                f"{places[question]} already; needed each once; name the field that "
+                "tells wordings apart with --variant, or give one log of each task"
+            )
+        places[question] = one.place
+    return ordered
+
+
+def _order(sample: Sample) -> tuple[int, int, str]:
+    """Numbers by size, then names."""
+    if sample.id is None:
+        raise DataError(
+            f"{sample.place}: found no id of the question, by which the wordings of a "
+            "group could be counted; name the field that tells them apart with "
+            "--variant"
+        )
+    name = str(sample.id)
+    return (0, int(name), "") if name.isdecimal() else (1, 0, name)
+
+
+def require_same_questions(models: Sequence[Mapping[Cell, Sample]]) -> None:
+    """Refuse wordings that were counted differently in two logs.
+
+    Raises:
+        DataError: The same place in a group is another question in another log.
+    """
+    for cells in models[1:]:
+        for cell, sample in cells.items():
+            base = models[0].get(cell)
+            if base is not None and _question(base) != _question(sample):
+                raise DataError(
+                    f"{sample.place}: wording {cell[2]} of group {cell[1]!r} is "
+                    f"question {sample.id!r} of {sample.task}, but in {base.place} it "
+                    f"is {base.id!r} of {base.task}: the wordings do not line up; name "
+                    "the field that tells them apart with --variant, or give logs of "
+                    "the same questions"
+                )
+
+
+def _question(sample: Sample) -> tuple[str, str]:
+    return sample.task, str(sample.id)
 
 
 def number(models: Sequence[Mapping[Cell, Sample]]) -> Numbering:

@@ -3,14 +3,23 @@
 import hashlib
 import os
 import shutil
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from concord.errors import DataError, ResultsError
-from concord.harnesses.answers import Cell, Keys, Numbering, cells_of, number, rows_of
+from concord.harnesses.answers import (
+    Cell,
+    Keys,
+    Numbering,
+    cells_of,
+    number,
+    require_same_questions,
+    rows_of,
+)
 from concord.harnesses.inspect_log import inspect_files, read_inspect
 from concord.harnesses.lighteval_log import lighteval_files, read_lighteval
 from concord.harnesses.lm_eval_log import lm_eval_files, read_lm_eval
@@ -29,25 +38,48 @@ class Log:
     path: Path
     tool: str
     files: tuple[Path, ...]
+    is_named: bool = True
+    """The user gave the label; else it is that of the file or folder."""
 
 
 def find_log(source: str) -> Log:
     """The log a user names, as ``PATH`` or ``LABEL=PATH``.
 
+    Paths may hold ``=`` themselves: what exists as a whole is a path, else the first
+    ``=`` ends the label.
+
     Raises:
         DataError: There is nothing, or nothing that is known.
     """
-    label, equals, place = source.rpartition("=")
-    path = Path(place).expanduser()
+    label, path = "", Path(source).expanduser()
+    if not path.exists() and "=" in source:
+        label, _, place = source.partition("=")
+        path = Path(place).expanduser()
     if not path.exists():
         raise DataError(
             f"{path}: no such file or folder; needed logs of lm-eval "
             "(samples_*.jsonl), lighteval (details_*.parquet) or inspect (.json, .eval)"
         )
     tool, files = _files_in(path)
+    return Log(label or _label_of(path), path, tool, tuple(files), bool(label))
+
+
+def _label_of(path: Path) -> str:
+    """The label that a study would give to a model in this place."""
     named: dict[str, Any] = {"base": {"source": str(path.resolve())}}
     label_models(named)
-    return Log(label if equals else named["base"]["label"], path, tool, tuple(files))
+    return named["base"]["label"]
+
+
+def _told_apart(logs: Sequence[Log]) -> list[Log]:
+    """Logs of one name, as harnesses give them, by the folders in which they lie."""
+    counts = Counter(log.label for log in logs)
+    return [
+        log
+        if log.is_named or counts[log.label] == 1
+        else replace(log, label=_label_of(log.path.resolve().parent))
+        for log in logs
+    ]
 
 
 def _files_in(path: Path) -> tuple[str, list[Path]]:
@@ -122,8 +154,11 @@ def import_logs(
             f"{output}: found something there already; needed a new folder for the "
             "imported run; give another --output, or remove it"
         )
+    logs = _told_apart(logs)
     models = [read_log(log, keys) for log in logs]
     _require_common(logs, models)
+    if not keys.variant:
+        require_same_questions(models)
     study = _study(logs, models, statistics or {}, seed)
     unfinished = output.with_name(f"{output.name}.unfinished")
     if unfinished.exists():

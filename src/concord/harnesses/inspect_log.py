@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from concord.errors import DataError
-from concord.harnesses.samples import Sample, is_right
+from concord.harnesses.samples import Sample, is_right, reading
 
+_NEEDED = "inspect's log, format version 2"
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -48,15 +49,19 @@ def read_inspect(path: Path, *, metric: str | None) -> Iterator[Sample]:
             f"{path}: the evaluation ended with status {header.get('status')!r}; "
             "needed a finished one; retry it with `inspect eval-retry`"
         )
-    task = str((header.get("eval") or {}).get("task") or path.stem)
+    with reading(str(path), _NEEDED):
+        task = str((header.get("eval") or {}).get("task") or path.stem)
     for place, sample in samples:
-        yield _sample(sample, place, task, metric)
+        with reading(place, _NEEDED):
+            found = _sample(sample, place, task, metric)
+        yield found
 
 
 def _whole(path: Path) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]:
-    log = _parsed(path.read_text(encoding="utf-8"), str(path))
-    samples = log.pop("samples", None) or []
-    return log, [(f"{path}: sample {one.get('id')}", one) for one in samples]
+    log = _parsed(path.read_bytes(), str(path))
+    with reading(str(path), _NEEDED):
+        samples = enumerate(log.pop("samples", None) or [], start=1)
+        return log, [(f"{path}: sample {number}", one) for number, one in samples]
 
 
 def _archive(path: Path) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]:
@@ -90,8 +95,10 @@ def _is_sample(name: str) -> bool:
     return name.startswith("samples/") and name.endswith(".json")
 
 
-def _parsed(text: str | bytes, place: str) -> dict[str, Any]:
+def _parsed(content: bytes, place: str) -> dict[str, Any]:
     try:
+        with reading(place, _NEEDED):
+            text = content.decode("utf-8")
         found = json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(
@@ -121,6 +128,7 @@ def _sample(row: dict[str, Any], place: str, task: str, metric: str | None) -> S
         is_correct=is_right(score.get("value")),
         choices=choices,
         repeat=repeat,
+        id=row.get("id"),
     )
 
 

@@ -6,7 +6,7 @@ written, lighteval writes them as the texts of Python values; these are read too
 """
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from concord.errors import DataError
-from concord.harnesses.samples import Sample, chosen, is_right
+from concord.harnesses.samples import (
+    Sample,
+    chosen,
+    is_right,
+    reading,
+    require_numbers,
+    require_verdict,
+)
 
 COLUMNS = ("doc", "model_response", "metric")
+_NEEDED = "a question as lighteval writes with --save-details"
 
 
 def lighteval_files(folder: Path) -> list[Path]:
@@ -32,9 +40,10 @@ def read_lighteval(path: Path, *, metric: str | None) -> Iterator[Sample]:
 
     Args:
         path: ``details_TASK_TIME.parquet``.
-        metric: The logged number that says right (1) or wrong (0); by default the
-            chosen option is compared with the target, and generated text is judged by
-            the first metric logged.
+        metric: The logged number that says right (1) or wrong (0), ``acc_norm`` and
+            ``acc_norm_nospace`` of scores by character; by default the chosen option
+            is compared with the target, and generated text is judged by the first
+            metric logged.
 
     Raises:
         DataError: The file is damaged or has other columns.
@@ -55,7 +64,10 @@ def read_lighteval(path: Path, *, metric: str | None) -> Iterator[Sample]:
         )
     for number, row in enumerate(table.to_pylist(), start=1):
         place = f"{path}: row {number}"
-        yield _sample({n: _value(row[n], place) for n in COLUMNS}, place, metric)
+        with reading(place, _NEEDED):
+            values = {name: _value(row[name], place) for name in COLUMNS}
+            sample = _sample(values, place, metric)
+        yield sample
 
 
 def _value(cell: Any, place: str) -> dict[str, Any]:
@@ -74,11 +86,13 @@ def _sample(row: dict[str, dict[str, Any]], place: str, metric: str | None) -> S
     doc, response, metrics = (row[name] for name in COLUMNS)
     fields = {**doc, **_fields(doc.get("specific"))}
     task = str(doc.get("task_name") or "lighteval")
-    choices = tuple(str(each).strip() for each in doc.get("choices") or ())
+    options = [str(each) for each in doc.get("choices") or ()]
+    choices = tuple(option.strip() for option in options)
     target = _target(doc.get("gold_index"), choices)
     scores = tuple(float(each) for each in response.get("logprobs") or ())
+    require_numbers(scores, place)
     logged = {name: value for name, value in metrics.items() if value is not None}
-    name = metric or next(iter(logged), None)
+    name = metric or ("acc" if "acc" in logged else next(iter(logged), None))
     verdict = is_right(logged.get(name)) if name else None
     if metric and verdict is None:
         raise DataError(
@@ -86,15 +100,33 @@ def _sample(row: dict[str, dict[str, Any]], place: str, metric: str | None) -> S
             f"each question; it logs {', '.join(logged) or 'none'}"
         )
     prompt = str(response.get("input") or doc.get("query") or "")
+    number = doc.get("id") or None
     if scores and len(scores) == len(choices):
+        scores = _by_length(scores, options, metric)
         answer = choices[chosen(scores)]
         right = verdict if metric or target is None else answer == target
-        return Sample(
-            place, task, fields, prompt, answer, target, right, choices, scores
+        found = Sample(
+            *(place, task, fields, prompt, answer, target, right, choices, scores),
+            id=number,
         )
+        if name is not None and (metric or name == "acc"):
+            require_verdict(found, verdict, name)
+        return found
     texts = [str(text).strip() for text in response.get("text") or ()]
     answer = texts[0] if texts and texts[0] else None
-    return Sample(place, task, fields, prompt, answer, target, verdict)
+    return Sample(place, task, fields, prompt, answer, target, verdict, id=number)
+
+
+def _by_length(
+    scores: tuple[float, ...], options: Sequence[str], metric: str | None
+) -> tuple[float, ...]:
+    """Scores as a metric compares them: by character, or as they are."""
+    if metric == "acc_norm_nospace":
+        options = [option.removeprefix(" ") for option in options]
+    elif metric != "acc_norm":
+        return scores
+    pairs = zip(scores, options, strict=True)
+    return tuple(score / max(1, len(option)) for score, option in pairs)
 
 
 def _fields(specific: Any) -> dict[str, Any]:

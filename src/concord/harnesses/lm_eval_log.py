@@ -6,15 +6,26 @@ Source: EleutherAI/lm-evaluation-harness 0.4; one JSON object per line and quest
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from concord.errors import DataError
-from concord.harnesses.samples import Sample, chosen, find_value, is_right
+from concord.harnesses.samples import (
+    Sample,
+    chosen,
+    find_value,
+    is_right,
+    reading,
+    require_numbers,
+    require_verdict,
+)
 
 _NAME = re.compile(
     r"samples_(?P<task>.+?)_\d{4}-\d\d-\d\dT[\d\-:.]+\.jsonl|samples_(?P<bare>.+)\.jsonl"
 )
+
+_NEEDED = "a sample as `lm_eval --log_samples` writes"
 
 
 def lm_eval_files(folder: Path) -> list[Path]:
@@ -30,6 +41,19 @@ def _task_of(path: Path) -> str:
     return (match["task"] or match["bare"]) if match else path.stem
 
 
+@dataclass(frozen=True)
+class _Scored:
+    """A question whose options were scored, before its target is read."""
+
+    sample: Sample
+    verdict: bool | None
+    """The logged 0 or 1 of the option with the highest score, if there is one."""
+    by_text: str | None
+    """The right option, if the target is its text."""
+    by_place: str | None
+    """The right option, if the target is its place."""
+
+
 def read_lm_eval(
     path: Path, *, choices_key: str | None, metric: str | None
 ) -> Iterator[Sample]:
@@ -39,28 +63,46 @@ def read_lm_eval(
         path: ``samples_TASK_TIME.jsonl``.
         choices_key: Field of a question that lists its options as texts, where the
             scored ones are letters only.
-        metric: The logged number that says right (1) or wrong (0); by default the
-            chosen option is compared with the target, and generated text is judged by
-            the first metric logged.
+        metric: The logged number that says right (1) or wrong (0), ``acc_norm`` and
+            ``acc_bytes`` of scores by length; by default the chosen option is compared
+            with the target, and generated text is judged by the first metric logged.
 
     Raises:
-        DataError: A line is not of this form; file and line are named.
+        DataError: A line is not of this form, or its numbers contradict one another;
+            file and line are named.
     """
+    found = list(_questions(path, choices_key, metric))
+    by_place = _targets_are_places([one for one in found if isinstance(one, _Scored)])
+    for one in found:
+        if isinstance(one, _Scored):
+            yield _judged(one, metric, by_place=by_place)
+        else:
+            yield one
+
+
+def _questions(
+    path: Path, choices_key: str | None, metric: str | None
+) -> Iterator[Sample | _Scored]:
     first_filter: str | None = None
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             place = f"{path}:{number}"
-            row = _row(line, place)
-            first_filter = first_filter or str(row.get("filter", "none"))
-            if str(row.get("filter", "none")) == first_filter:
-                yield _sample(row, place, _task_of(path), choices_key, metric)
+            with reading(place, _NEEDED):
+                row = _row(line, place)
+                own = str(row.get("filter", "none"))
+                first_filter = first_filter or own
+                if own != first_filter:
+                    continue
+                found = _sample(row, place, _task_of(path), choices_key, metric)
+            yield found
 
 
-def _row(line: str, place: str) -> dict[str, Any]:
+def _row(line: bytes, place: str) -> dict[str, Any]:
+    text = line.decode("utf-8")
     try:
-        row = json.loads(line)
+        row = json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(
             f"{place}: not JSON ({error.msg}); needed one sample per line, as "
@@ -82,36 +124,101 @@ def _sample(
     task: str,
     choices_key: str | None,
     metric: str | None,
-) -> Sample:
+) -> Sample | _Scored:
     fields = {"doc_id": row.get("doc_id"), "task": task, **_as_fields(row["doc"])}
     requests = _requests(row["arguments"], place)
-    responses = row["filtered_resps"]
-    logged = metric or next(iter(row.get("metrics") or ()), None)
-    verdict = is_right(row.get(logged)) if logged else None
-    if metric and verdict is None:
-        raise DataError(
-            f"{place}: metric {metric!r} is {row.get(metric)!r}; needed 0 or 1 for "
-            f"each sample; it logs {', '.join(row.get('metrics') or ()) or 'none'}"
-        )
+    responses = list(row["filtered_resps"])
+    verdict = _verdict(row, place, metric)
+    target, number = _text(row.get("target")), row.get("doc_id")
     if not all(_is_scored(each) for each in responses):
         answer = str(responses[0]).strip() if responses else None
-        target = _text(row.get("target"))
         return Sample(
-            place, task, fields, requests[0][0], answer or None, target, verdict
+            *(place, task, fields, requests[0][0], answer or None, target, verdict),
+            id=number,
         )
-    texts = _options(fields, requests, choices_key, place)
+    scored = [continuation.strip() for _, continuation in requests]
+    texts = _options(fields, scored, choices_key, place)
     scores = tuple(float(each[0]) for each in responses)
-    if len(texts) != len(scores):
+    if not len(texts) == len(scores) == len(scored):
         raise DataError(
             f"{place}: found {len(scores)} scores for {len(texts)} options; needed one "
             "each; the line is damaged, or --choices names the wrong field"
         )
-    target = _target(row.get("target"), texts)
+    require_numbers(scores, place)
+    scores = _by_length(scores, scored, metric)
     answer = texts[chosen(scores)]
-    right = verdict if metric or target is None else answer == target
-    return Sample(
-        place, task, fields, requests[0][0], answer, target, right, texts, scores
+    by_text = texts[scored.index(target)] if target in scored else None
+    by_place = _at(target, texts)
+    if by_text is None and by_place is None and target in texts:
+        by_text = target
+    prompt = requests[0][0]
+    found = Sample(
+        *(place, task, fields, prompt, answer, None, verdict, texts, scores), id=number
     )
+    is_of_scores = metric or "acc" in row.get("metrics", ())
+    return _Scored(found, verdict if is_of_scores else None, by_text, by_place)
+
+
+def _verdict(row: dict[str, Any], place: str, metric: str | None) -> bool | None:
+    """The 0 or 1 that judges the answer; None where none is logged."""
+    logged = [str(name) for name in row.get("metrics") or ()]
+    first = "acc" if "acc" in logged else next(iter(logged), None)
+    name = metric or first
+    verdict = is_right(row.get(name)) if name else None
+    if metric and verdict is None:
+        raise DataError(
+            f"{place}: metric {metric!r} is {row.get(metric)!r}; needed 0 or 1 for "
+            f"each sample; it logs {', '.join(logged) or 'none'}"
+        )
+    return verdict
+
+
+def _by_length(
+    scores: tuple[float, ...], texts: Sequence[str], metric: str | None
+) -> tuple[float, ...]:
+    """Scores as a metric compares them: by character, by byte, or as they are."""
+    if metric not in ("acc_norm", "acc_bytes"):
+        return scores
+    lengths = [len(text if metric == "acc_norm" else text.encode()) for text in texts]
+    return tuple(s / max(1, n) for s, n in zip(scores, lengths, strict=True))
+
+
+def _targets_are_places(questions: Sequence[_Scored]) -> bool:
+    """Whether a file's targets that are both a text and a place mean the place.
+
+    The harness logs either as text, so that among the options 1, 2 and 3 a target "1"
+    may be the first or the second one. The logged verdicts settle it for the whole
+    file; where they leave both possible, a target is a text.
+    """
+    unclear = [
+        one
+        for one in questions
+        if None not in (one.by_text, one.by_place, one.verdict)
+        and one.by_text != one.by_place
+    ]
+    return any(not _fits(one, one.by_text) for one in unclear) and all(
+        _fits(one, one.by_place) for one in unclear
+    )
+
+
+def _fits(question: _Scored, target: str | None) -> bool:
+    return (question.sample.answer == target) == question.verdict
+
+
+def _judged(question: _Scored, metric: str | None, *, by_place: bool) -> Sample:
+    """The sample with its target, its answer compared with that.
+
+    Raises:
+        DataError: The logged number says otherwise.
+    """
+    readings = [question.by_text, question.by_place]
+    known = [one for one in (reversed(readings) if by_place else readings) if one]
+    sample = question.sample
+    target = known[0] if known else None
+    is_correct = sample.is_correct if target is None else sample.answer == target
+    judged = replace(sample, target=target, is_correct=is_correct)
+    require_verdict(judged, question.verdict, metric or "acc")
+    return judged
 
 
 def _as_fields(doc: Any) -> dict[str, Any]:
@@ -147,13 +254,13 @@ def _is_scored(response: Any) -> bool:
 
 def _options(
     fields: Mapping[str, Any],
-    requests: list[tuple[str, str]],
+    scored: Sequence[str],
     choices_key: str | None,
     place: str,
 ) -> tuple[str, ...]:
     """The options' texts: the continuations, or those a field lists."""
     if choices_key is None:
-        return tuple(continuation.strip() for _, continuation in requests)
+        return tuple(scored)
     listed = find_value(fields, choices_key)
     if not isinstance(listed, list):
         raise DataError(
@@ -163,12 +270,11 @@ def _options(
     return tuple(str(each).strip() for each in listed)
 
 
-def _target(target: Any, texts: tuple[str, ...]) -> str | None:
-    """The right option's text; logs give its place, or itself."""
-    text = _text(target)
-    if text is not None and text.isdecimal() and int(text) < len(texts):
-        return texts[int(text)]
-    return text if text in texts else None
+def _at(target: str | None, texts: Sequence[str]) -> str | None:
+    """The option whose place a target may be."""
+    if target is None or not target.isdecimal() or int(target) >= len(texts):
+        return None
+    return texts[int(target)]
 
 
 def _text(value: Any) -> str | None:

@@ -1,6 +1,8 @@
 """What other tools log of one question, in one form."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +26,33 @@ class Sample:
     choices: tuple[str, ...] = ()
     """All options, in the order of their scores; empty where none were given."""
     scores: tuple[float, ...] = ()
-    """Log-probability of each option, natural log; empty where none are logged."""
+    """Log-probability of each option, natural log, divided by the option's length where
+    a metric asks for it; empty where none are logged."""
     repeat: int = 0
     """Which time the very same question was asked, from 0."""
+    id: int | str | None = None
+    """The question's own within its task, the same in every model's log."""
+
+
+@contextmanager
+def reading(place: str, needed: str) -> Generator[None]:
+    """Name the place of a value that has another form than its tool writes.
+
+    Args:
+        place: File and line.
+        needed: What stands there in a whole log.
+
+    Raises:
+        DataError: Something inside met a value of another type or shape.
+    """
+    wrong = (AttributeError, LookupError, OverflowError, RecursionError)
+    try:
+        yield
+    except (*wrong, TypeError, ValueError) as error:
+        raise DataError(
+            f"{place}: found a value of another form ({error}); needed {needed}; the "
+            "log is damaged: copy or log it again"
+        ) from error
 
 
 def value_at(sample: Sample, key: str, option: str) -> str:
@@ -60,6 +86,41 @@ def find_value(fields: Mapping[str, Any], key: str) -> Any:
             return None
         found = found[part]
     return found
+
+
+def require_numbers(scores: Sequence[float], place: str) -> None:
+    """Refuse scores among which no best one can be told.
+
+    An option may be impossible (``-inf``), but not all of them.
+
+    Raises:
+        DataError: One is no number, or none is finite.
+    """
+    odd = [score for score in scores if math.isnan(score) or score == math.inf]
+    if odd or (scores and not any(map(math.isfinite, scores))):
+        shown = ", ".join(f"{score:g}" for score in scores)
+        raise DataError(
+            f"{place}: found scores {shown}; needed log-probabilities, one of them "
+            "finite; run the model again in a dtype that holds them (float32)"
+        )
+
+
+def require_verdict(sample: Sample, verdict: bool | None, metric: str) -> None:
+    """Refuse a sample whose log judges its answer otherwise than its target does.
+
+    Raises:
+        DataError: The logged 0 or 1 is not that of the answer.
+    """
+    if verdict is None or sample.target is None:
+        return
+    if (sample.answer == sample.target) != verdict:
+        raise DataError(
+            f"{sample.place}: found {metric} {int(verdict)}, but the best option is "
+            f"{sample.answer!r} and the target {sample.target!r}; needed a number that "
+            "judges the option with the highest score (acc; with --metric also "
+            "acc_norm or acc_bytes), and options that can be told apart; name the "
+            "number with --metric, or the field that lists the options with --choices"
+        )
 
 
 def chosen(scores: Sequence[float]) -> int:
