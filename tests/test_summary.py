@@ -23,7 +23,7 @@ from synthetic_run import (
 from concord.errors import ResultsError
 from concord.metrics.agreement import NO_PAIR
 from concord.metrics.other_measures import MEASURE_NAMES
-from concord.metrics.significance import benjamini_hochberg
+from concord.metrics.significance import benjamini_hochberg, holm
 from concord.results import Run, read_rows
 from concord.study import StatisticsConfig
 from concord.summary import (
@@ -315,6 +315,13 @@ def test_flips_equal_a_count_in_plain_python(run: Run, summary: Summary):
     assert found["n"] == 60
 
 
+def test_tests_of_flips_are_adjusted_for_the_models(summary: Summary):
+    for name in ("mcnemar_p", "right_mcnemar_p"):
+        own = [summary["flips"][model] for model in summary["tuned"]]
+        adjusted = [one[f"{name}_adjusted"] for one in own]
+        np.testing.assert_allclose(adjusted, holm(np.array([one[name] for one in own])))
+
+
 def test_known_facts_are_split_by_what_both_models_know(run: Run, summary: Summary):
     base, tuned = answers(run, "base"), answers(run, "tuned-1")
 
@@ -601,8 +608,10 @@ def test_power_names_the_smallest_difference_and_the_subjects_needed(summary: Su
         for row in summary["power"]
         if (row["key"], row["model"]) == ("facts.agreement", "tuned-1")
     )
+    # Two tuned models: 2.24 at alpha / 2, and 0.84 for the power.
+    assert one["tests"] == 2 and one["reason"] is None
     assert one["smallest_difference"] == pytest.approx(
-        2.80 * one["standard_error"], 0.01
+        3.08 * one["standard_error"], 0.02
     )
     ratio = one["smallest_difference"] / one["difference"]
     assert one["n_needed"] == pytest.approx(one["n"] * ratio**2, rel=0.01)

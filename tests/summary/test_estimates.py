@@ -8,7 +8,7 @@ import pytest
 from concord.metrics.bootstrap import cluster_units
 from concord.metrics.significance import adjust_p
 from concord.summary.curves import with_band
-from concord.summary.entries import measure_entries
+from concord.summary.entries import measure_entries, power_entries
 from concord.summary.estimates import (
     NO_INTERVAL,
     Outcome,
@@ -173,3 +173,51 @@ def test_p_values_are_adjusted_as_the_settings_say():
         p_values = np.array([one["p"] for one in entry["differences"]])
         adjusted = [one["p_adjusted"] for one in entry["differences"]]
         np.testing.assert_allclose(adjusted, adjust_p(p_values, method))
+
+
+def _power_of(base: np.ndarray, *tuned: np.ndarray) -> list[dict]:
+    clusters = cluster_units(np.zeros(len(base)), np.arange(len(base)))
+    sample = Sample("facts", "pararel", clusters, ("a",), "macro", True)
+    models = ["base", *(f"tuned-{at}" for at in range(len(tuned)))]
+    for model, values in zip(models, (base, *tuned), strict=True):
+        sample.values["facts.agreement", model] = mean_outcome(values[None])
+    add_pairs(sample, models)
+    return power_entries(sample, SETTINGS)
+
+
+def test_power_is_of_the_subjects_that_both_models_answered():
+    rng = np.random.default_rng(10)
+    base, tuned = rng.random(40), rng.random(40)
+    tuned[:15] = np.nan
+    (one,) = _power_of(base, tuned)
+    assert (one["n"], one["tests"], one["reason"]) == (25, 1, None)
+
+
+def test_power_takes_account_of_how_many_models_are_tested():
+    rng = np.random.default_rng(11)
+    base, tuned = rng.random(40), rng.random(40)
+    (alone,) = _power_of(base, tuned)
+    first, unchanged = _power_of(base, tuned, base)
+    assert first == {**alone, "model": "tuned-0"}
+    first, _ = _power_of(base, tuned, rng.random(40))
+    assert first["tests"] == 2
+    assert first["smallest_difference"] > alone["smallest_difference"]
+    assert unchanged["reason"].startswith("all subjects change alike")
+
+
+@pytest.mark.parametrize(
+    ("base", "tuned", "reason"),
+    [
+        (np.ones(20), np.ones(20), "no variance"),
+        (np.linspace(0, 0.7, 20), np.linspace(0, 0.7, 20) + 0.3, "no variance"),
+        (np.linspace(0, 1, 20), np.full(20, np.nan), "not measured"),
+        (np.linspace(0, 1, 4), np.array([0.1, 0.9, 0.2, 0.4]), "too few subjects"),
+    ],
+)
+def test_power_without_variance_or_measurement_is_null_with_its_reason(
+    base, tuned, reason
+):
+    (one,) = _power_of(base, tuned)
+    for name in ("standard_error", "smallest_difference", "n_needed"):
+        assert one[name] is None
+    assert reason in one["reason"]

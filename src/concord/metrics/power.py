@@ -2,34 +2,43 @@
 
 import math
 
-from scipy.stats import norm
+from scipy.stats import t
 
 
 def smallest_difference(
-    standard_error: float, *, level: float = 0.95, power: float = 0.8
+    standard_error: float,
+    *,
+    level: float,
+    tests: int = 1,
+    degrees: float = math.inf,
+    power: float = 0.8,
 ) -> float:
     """The smallest true difference that a run like this one finds with this chance.
 
-    (z_{1 - alpha/2} + z_power) times the standard error of the paired difference.
+    (t_{1 - alpha / (2 tests)} + t_power) times the standard error of the paired
+    difference. A difference is announced when its p-value, adjusted for all tuned
+    models, is at most alpha; alpha / tests is what the smallest of them is held to, so
+    that the chance is at least this large whatever the other models do.
 
     Args:
         standard_error: Of tuned minus base, clustered and paired, as measured.
-        level: 1 - alpha of the two-sided test.
+        level: 1 - alpha of the two-sided tests.
+        tests: Tuned models tested together.
+        degrees: Degrees of freedom of the standard error.
         power: Chance of finding it.
 
     Returns:
-        In the measure's unit, >= 0; NaN without a standard error.
+        In the measure's unit, > 0; NaN without a standard error.
+
+    Source:
+        Bloom (1995), Minimum detectable effects.
     """
-    return float((norm.ppf((1 + level) / 2) + norm.ppf(power)) * standard_error)
+    tail = 1 - (1 - level) / (2 * tests)
+    return float((t.ppf(tail, degrees) + t.ppf(power, degrees)) * standard_error)
 
 
 def subjects_needed(
-    difference: float,
-    standard_error: float,
-    subject_count: int,
-    *,
-    level: float = 0.95,
-    power: float = 0.8,
+    difference: float, smallest: float, subject_count: int
 ) -> int | None:
     """Subjects needed to find a given difference, drawn like those measured.
 
@@ -37,15 +46,12 @@ def subjects_needed(
 
     Args:
         difference: The true difference to be found, > 0, in the measure's unit.
-        standard_error: As measured.
-        subject_count: Subjects it was measured on.
-        level: 1 - alpha of the two-sided test.
-        power: Chance of finding it.
+        smallest: The `smallest_difference` that those measured find.
+        subject_count: Their number.
 
     Returns:
-        At least 2; None without a standard error.
+        At least 2; None without a smallest difference.
     """
-    found = smallest_difference(standard_error, level=level, power=power)
-    if math.isnan(found):
+    if math.isnan(smallest):
         return None
-    return max(2, math.ceil(subject_count * (found / difference) ** 2))
+    return max(2, math.ceil(subject_count * (smallest / difference) ** 2))

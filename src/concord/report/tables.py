@@ -163,6 +163,7 @@ def power(findings: Findings) -> Table:
             {"value": entry["n"]},
             {"value": entry["difference"]},
             {"value": entry["n_needed"]},
+            entry.get("reason") or "",
         )
         for entry in findings.content.get("power", [])
     ]
@@ -174,10 +175,12 @@ def power(findings: Findings) -> Table:
         Column("subjects", lambda entry: formats.count(entry.get("value"))),
         Column("a difference of", formats.value),
         Column("needs subjects", lambda entry: formats.count(entry.get("value"))),
+        Column("reason"),
     )
     caption = (
         "Power: the smallest true difference from the base that a run of this size "
-        "sees four times in five, and the subjects needed to see a given one."
+        "announces four times in five, beside the other tuned models tested, and the "
+        "subjects needed for a given one."
     )
     return Table("power", caption, columns, tuple(rows))
 

@@ -233,13 +233,13 @@ def _resample_distinct(
         _mean_of_parts(drawn.estimate[None], parts)[0],
         _mean_of_parts(drawn.within, parts),
         _mean_of_parts(drawn.across, parts),
-        _precision(sample, bottom).of_means(bottom_of, parts),
+        precision_of(sample, bottom).of_means(bottom_of, parts),
         precision_of_strata(bottom, sample.clusters).of_means(bottom_of, parts),
         moved,
     )
 
 
-def _precision(
+def precision_of(
     sample: Sample, bottom: Float[np.ndarray, "cluster column"]
 ) -> Precision:
     """That of the strata; of a joint draw no better than that of the subjects."""
