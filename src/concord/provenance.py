@@ -17,6 +17,7 @@ from concord.data.seen import SeenFacts
 from concord.endpoints.usage import Usage
 from concord.errors import ResultsError
 from concord.models.sources import Source
+from concord.organism.family import FAMILY
 from concord.plan import Plan
 from concord.results import (
     Run,
@@ -31,6 +32,8 @@ from concord.results import (
 from concord.study import Study, TokenPrice, study_to_yaml, what_is_measured
 from concord.summary.truth import TOLD
 
+EMBEDDED = "embedded:"
+"""Begins the source of a model that comes with concord."""
 BYTES_PER_PROMPT = 2_000
 """Rows of one prompt on disk at most: all layers of a deep model."""
 _PACKAGES = (
@@ -99,7 +102,8 @@ def _describe(plan: Plan, known: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "base": study.base.label,
         "tuned": [entry.label for entry in study.tuned],
-        "embedded": any(e.source.startswith("embedded:") for e in study.models),
+        "embedded": any(e.source.startswith(EMBEDDED) for e in study.models),
+        "family": _embedded_family(study),
         "models": known.get("models", {}),
         "data": plan.data.describe(),
         "workload": plan.workload,
@@ -109,6 +113,22 @@ def _describe(plan: Plan, known: Mapping[str, Any]) -> dict[str, Any]:
         "hardware": _hardware(),
         "timings": known.get("timings", {}),
         "usage": known.get("usage", {}),
+    }
+
+
+def _embedded_family(study: Study) -> dict[str, dict[str, Any]]:
+    """What each model that comes with concord was tuned on, by its label."""
+    names = {
+        entry.label: entry.source.removeprefix(EMBEDDED)
+        for entry in study.models
+        if entry.source.startswith(EMBEDDED)
+    }
+    members = {member.name: member for member in FAMILY}
+    told = ("description", "kind", "expected", "replay_share", "steps")
+    return {
+        label: {part: getattr(members[name], part) for part in told}
+        for label, name in names.items()
+        if name in members
     }
 
 

@@ -67,7 +67,7 @@ def test_without_rows_nothing_is_drawn():
     assert all(not table.rows for table in mechanism_tables(empty))
 
 
-def test_events_of_all_models_are_shades_by_block_and_measured_zeros_are_seen():
+def test_events_of_all_models_are_shades_by_layer_and_measured_zeros_are_seen():
     _, figure = mechanism_figures(Findings(content()))
     assert figure.name == "extraction-by-model"
     titles = [panel.title for panel in figure.panels]
@@ -106,6 +106,24 @@ def test_groups_are_compared_in_a_table_of_their_own():
             "stayed inconsistent", ".200 [.050, .350]", "7", "5", "",
         ]
     ]  # fmt: skip
+
+
+def test_measured_contrasts_come_first_and_the_study_s_before_others():
+    found = content()
+    (entry,) = (one for one in found["link"] if one.get("against"))
+    nothing = {"value": None, "reason": "too few subjects"}
+    found["link"] = [
+        entry | {"model": model, "contexts": contexts} | empty
+        for empty in (nothing, {})
+        for model in ("one", "two")
+        for contexts in ("same", "study")
+    ]
+    tables = {table.name: table for table in mechanism_tables(Findings(found))}
+    rows = [row[:2] for row in tables["mechanism-contrasts"].printed()]
+    assert rows[:4] == [
+        ["one", "study"], ["two", "study"], ["one", "same"], ["two", "same"]
+    ]  # fmt: skip
+    assert rows[4:] == rows[:4]
 
 
 def test_every_number_of_the_curves_is_in_a_table_and_layers_are_named():

@@ -20,6 +20,17 @@ FLAGS = [
 ]
 
 
+_OPEN_ALL = "document.querySelectorAll('details').forEach(one => { one.open = true })"
+_LABELS_OUTSIDE = """() => [...document.querySelectorAll(".chart")].flatMap((chart) => {
+  const frame = chart.getBoundingClientRect();
+  return [...chart.querySelectorAll("svg text")].filter((text) => {
+    const box = text.getBoundingClientRect();
+    return box.width && (box.left < frame.left - 1 || box.right > frame.right + 1);
+  }).map((text) => text.textContent);
+})"""
+"""The labels of charts that are cut by the chart's edge."""
+
+
 @dataclass
 class Visit:
     """An open page and what went wrong on it."""
@@ -69,6 +80,82 @@ def visit(browser: Browser, drawn: Run) -> Iterator[Visit]:
 def test_nothing_is_fetched_and_nothing_is_complained_of(visit: Visit):
     assert len(visit.requests) == 1 and visit.requests[0].startswith("file:")
     assert visit.faults == []
+
+
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(1400, "light"), (1400, "dark"), (400, "light")]
+)
+def test_a_page_with_every_section_is_drawn_without_a_warning(
+    browser: Browser, whole: Run, width: int, scheme: Scheme
+):
+    visit = _visit(browser, whole, width=width, scheme=scheme)
+    page = visit.page
+    for name in ("choices", "answers", "told", "finetuned", "inside"):
+        assert page.locator(f"#{name} svg").count() > 0, name
+    assert visit.faults == [] and len(visit.requests) == 1
+    page.evaluate(_OPEN_ALL)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_no_chart_is_called_a_visualization_only(browser: Browser, whole: Run):
+    page = _visit(browser, whole).page
+    names = page.evaluate(
+        "[...document.querySelectorAll('[aria-roledescription=visualization]')]"
+        ".map(one => one.ariaLabel)"
+    )
+    assert len(names) == page.locator("[data-chart]").count() > 20
+    assert all("?" in name and ": " in name for name in names)
+    assert any("Accuracy" in name and "tuned-1 .900" in name for name in names)
+
+
+def test_axis_labels_are_whole_and_end_within_the_chart(browser: Browser, whole: Run):
+    for width in (1400, 400):
+        outside = _visit(browser, whole, width=width).page.evaluate(_LABELS_OUTSIDE)
+        assert outside == []
+
+
+def test_every_entry_of_the_navigation_can_be_seen_or_is_announced(
+    browser: Browser, whole: Run
+):
+    wide = _visit(browser, whole).page
+    for link in wide.locator("nav a").all():
+        box = link.bounding_box()
+        assert box and box["x"] + box["width"] < 1280
+    narrow = _visit(browser, whole, width=400).page
+    mask = "getComputedStyle(document.querySelector('nav')).maskImage"
+    assert "gradient" in narrow.evaluate(mask)
+
+
+def test_a_word_explains_itself_to_mouse_keyboard_and_finger(
+    browser: Browser, whole: Run
+):
+    page = _visit(browser, whole).page
+    box = page.locator("#explanation")
+    head = page.locator("#scorecard .term").first
+    head.hover()
+    assert "sum_v n_v" in box.inner_text() and "from 0 to 1" in box.inner_text()
+    page.mouse.move(2, 500)
+    assert not box.is_visible()
+    head.focus()
+    assert box.is_visible() and head.get_attribute("aria-describedby") == "explanation"
+    page.keyboard.press("Escape")
+    assert not box.is_visible()
+    context = browser.new_context(has_touch=True, offline=True)
+    page = context.new_page()
+    page.goto((whole.path / "report.html").as_uri())
+    page.wait_for_selector("html[data-charts=drawn]", state="attached")
+    page.locator("#finetuned h4 .term").first.tap()
+    assert "Share of scored rows" in page.locator("#explanation").inner_text()
+    assert "#measure" not in page.url
+    context.close()
+
+
+def test_a_dash_says_why_to_the_keyboard(browser: Browser, whole: Run):
+    page = _visit(browser, whole).page
+    gap = page.locator("#told .gap").first
+    assert gap.get_attribute("aria-label") == "no such prompt"
+    gap.focus()
+    assert page.locator("#explanation").inner_text() == "no such prompt"
 
 
 def test_every_figure_is_drawn(visit: Visit):
@@ -144,9 +231,7 @@ def test_hostile_text_is_shown_as_text(browser: Browser, hostile: Run):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_scrolls_downwards_only(browser: Browser, drawn: Run, scheme: Scheme):
     visit = _visit(browser, drawn, width=400, scheme=scheme)
-    visit.page.evaluate(
-        "document.querySelectorAll('details').forEach(one => { one.open = true })"
-    )
+    visit.page.evaluate(_OPEN_ALL)
     width = visit.page.evaluate("document.documentElement.scrollWidth")
     assert width == 400
     assert visit.faults == []
@@ -169,4 +254,20 @@ def test_print_is_light_and_without_the_list(browser: Browser, drawn: Run):
     paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert paper == "rgb(255, 255, 255)"
     assert not page.locator("#flip-browser").is_visible()
-    assert page.locator(".print-only").is_visible()
+    assert page.locator("#flips .print-only").is_visible()
+
+
+def test_paper_has_whole_tables_no_empty_boxes_and_few_rows(
+    browser: Browser, whole: Run
+):
+    page = _visit(browser, whole, width=1032).page
+    page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") == 1032
+    tables = "[...document.querySelectorAll('table.numbers, table.score')]"
+    shown = f"{tables}.filter(one => one.offsetParent)"
+    wide = f"{shown}.filter(one => one.getBoundingClientRect().width > 1032)"
+    assert page.evaluate(f"{wide}.length") == 0
+    assert page.locator("details:not([open])").first.is_hidden()
+    page.evaluate(_OPEN_ALL)
+    rows = page.locator("#inside details tbody tr").all()
+    assert len(rows) > 100 and sum(row.is_visible() for row in rows[:100]) == 20

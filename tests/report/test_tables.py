@@ -16,7 +16,7 @@ from concord.report.study_tables import (
     prediction_table,
     study_tables,
 )
-from concord.report.table import Column, Table, as_csv, as_latex, as_markdown
+from concord.report.table import Cell, Column, Table, as_csv, as_latex, as_markdown
 from concord.report.tables import all_tables
 from concord.results import Run
 
@@ -124,6 +124,39 @@ def test_tiny_numbers_get_the_digits_they_need():
     table = Table("t", "", columns, (("t5", entry),))
     assert ".000124 [.000090" in as_latex(table)
     assert ".000124 " in as_markdown(table)
+
+
+def test_numbers_of_a_column_have_the_precision_that_half_of_them_need():
+    tiny = {"value": 2.1e-5, "low": -4.73e-4, "high": 4.61e-4}
+    plain = {"value": 0.003, "low": -0.012, "high": 0.017}
+    columns = (Column("set"), Column("gap", with_interval, ("value", "low", "high")))
+    rows = (("a", plain), ("a", tiny), ("a", plain), ("b", tiny), ("b", {}))
+    whole = Table("t", "", columns, rows)
+    assert [row[1] for row in whole.printed()] == [
+        ".003 [−.012, .017]",
+        ".000 [.000, .000]",
+        ".003 [−.012, .017]",
+        ".000 [.000, .000]",
+        "–",
+    ]
+    blocks = Table("t", "", columns, rows, block=0)
+    assert blocks.printed()[3][1] == ".000021 [−.000473, .000461]"
+    assert blocks.printed()[1][1] == ".000 [.000, .000]"
+
+
+def test_a_cell_knows_why_it_has_no_number_or_no_interval():
+    columns = (Column("m"), Column("v", with_interval))
+    why = {"value": None, "reason": "too few subjects to draw from"}
+    row = Table("t", "", columns, (("a", why), ("b", {"value": 0.5}))).cells()
+    assert row[0][1] == Cell("–", "too few subjects to draw from")
+    assert row[1][1] == Cell(".500")
+
+
+def test_columns_of_measures_name_them(drawn: Run):
+    tables = {table.name: table for table in all_tables(read_findings(drawn), {})}
+    keys = [column.key for column in tables["predictions"].columns]
+    assert keys[:3] == ["", "facts.agreement", "facts.accuracy"]
+    assert tables["representation"].columns[2].key == "representation.mrpc.gap"
 
 
 def test_printed_numbers_stand_beside_the_run_s_own(drawn: Run):

@@ -89,10 +89,18 @@ def _answers(findings: Findings) -> Table:
     columns = (
         Column("task"),
         Column("model"),
-        *(Column(_COLUMNS[name], formats.with_interval, _PARTS) for name in shown),
+        *(
+            Column(
+                _COLUMNS[name],
+                formats.with_interval,
+                _PARTS,
+                f"answers.{tasks[0]}.{name}",
+            )
+            for name in shown
+        ),
     )
     caption = "Written answers, mean over instructions."
-    return Table("answers", caption, columns, tuple(rows))
+    return Table("answers", caption, columns, tuple(rows), block=0)
 
 
 def _others(findings: Findings) -> Table:
@@ -117,7 +125,7 @@ def _others(findings: Findings) -> Table:
         "Measures of other papers, by their own names and formulas, each model under "
         "its own prompts."
     )
-    return Table("other-measures", caption, columns, tuple(rows))
+    return Table("other-measures", caption, columns, tuple(rows), block=0)
 
 
 def _is_other(key: str) -> bool:

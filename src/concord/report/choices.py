@@ -133,12 +133,17 @@ def _measures(findings: Findings) -> Table:
         Column("data set"),
         Column("model"),
         *(
-            Column(_COLUMNS[name], formats.with_interval, ("value", "low", "high"))
+            Column(
+                _COLUMNS[name],
+                formats.with_interval,
+                ("value", "low", "high"),
+                f"choices.{datasets[0]}.{name}",
+            )
             for name in shown
         ),
     )
     caption = "Multiple choice, mean over instructions and orders of the options."
-    return Table("choices", caption, columns, tuple(rows))
+    return Table("choices", caption, columns, tuple(rows), block=0)
 
 
 def _letters(findings: Findings) -> Table:

@@ -113,8 +113,14 @@ def _measures(findings: Findings) -> Table:
         Column("task"),
         Column("model"),
         *(
-            Column(title, formats.with_interval, ("value", "low", "high"))
-            for title in _COLUMNS.values()
+            Column(
+                title,
+                formats.with_interval,
+                ("value", "low", "high"),
+                f"finetuned.{task}.{name}",
+            )
+            for name, title in _COLUMNS.items()
+            for task in classified_tasks(findings)[:1]
         ),
         Column("accuracy's deviation over seeds", _number),
     )

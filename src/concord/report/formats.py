@@ -1,7 +1,8 @@
 """Numbers as a reader sees them: three digits, no leading zero, a dash for nothing."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from statistics import median_low
 from typing import Any
 
 from concord.report.findings import is_number
@@ -44,9 +45,18 @@ def digits_of(entry: Mapping[str, Any]) -> int:
     return min(2 - math.floor(math.log10(largest)), _MOST_DIGITS)
 
 
-def value(entry: Mapping[str, Any]) -> str:
+def common_digits(entries: Iterable[Mapping[str, Any]]) -> int:
+    """Decimals for numbers that stand together: those that half of them need.
+
+    One tiny number among others is then zero as far as the others are known.
+    """
+    needed = [digits_of(one) for one in entries if is_number(one.get("value"))]
+    return median_low(needed) if needed else 3
+
+
+def value(entry: Mapping[str, Any], digits: int | None = None) -> str:
     """An entry's value, with as many digits as its interval."""
-    return number(entry.get("value"), digits_of(entry))
+    return number(entry.get("value"), digits_of(entry) if digits is None else digits)
 
 
 def interval(entry: Mapping[str, Any], digits: int | None = None) -> str:
@@ -58,15 +68,21 @@ def interval(entry: Mapping[str, Any], digits: int | None = None) -> str:
     return f"[{number(low, digits)}, {number(high, digits)}]"
 
 
-def with_interval(entry: Mapping[str, Any]) -> str:
+def with_interval(entry: Mapping[str, Any], digits: int | None = None) -> str:
     """A value and its interval: ``.812 [.801, .823]``."""
-    return f"{value(entry)} {interval(entry)}".rstrip()
+    digits = digits_of(entry) if digits is None else digits
+    return f"{value(entry, digits)} {interval(entry, digits)}".rstrip()
 
 
 def change(entry: Mapping[str, Any], digits: int | None = None) -> str:
     """A difference and its interval: ``+.083 [.064, .101]``."""
     digits = digits_of(entry) if digits is None else digits
     return f"{signed(entry.get('value'), digits)} {interval(entry, digits)}".rstrip()
+
+
+def unbroken(text: str) -> str:
+    """A number with its interval that no line breaks but between the two."""
+    return text.replace(", ", ",\N{NO-BREAK SPACE}")
 
 
 def probability(value: Any) -> str:

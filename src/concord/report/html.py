@@ -26,8 +26,9 @@ from concord.report import formats
 from concord.report.answers import answer_warnings
 from concord.report.caveats import EMBEDDED, caveats
 from concord.report.choice_warnings import position_warnings
+from concord.report.compared import compared_models
 from concord.report.figure import Figure
-from concord.report.findings import CONTEXT_SETS, Findings
+from concord.report.findings import CONTEXT_SETS, Findings, is_number
 from concord.report.finetuned import classifier_warnings
 from concord.report.flip_list import FlipsInPage
 from concord.report.palette import SHAPE_PATHS, THEMES, painted
@@ -37,6 +38,7 @@ from concord.report.tables import headline_title
 from concord.report.verdict import direction_of, verdict_of
 from concord.report.words import HOW_TO_CITE, LIMITS, measure_words
 from concord.summary import Measure
+from concord.summary.glossary import TERMS
 
 _BUNDLER = """
 import sys
@@ -48,6 +50,8 @@ sys.stdout.buffer.write(text.encode())
 """
 ROW_LIMIT = 300
 """Rows of one table on the page at most; the files hold all."""
+PRINTED_ROWS = 20
+"""Rows of one table on paper at most."""
 PAGE_LIMIT = 3_000_000
 """Bytes of the page at most; the list of flips is cut to fit."""
 
@@ -102,8 +106,7 @@ def renderer(page: Page) -> Callable[[FlipsInPage], str]:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        name: getattr(formats, name)
-        for name in ("number", "value", "interval", "change", "count", "probability")
+        name: getattr(formats, name) for name in ("count", "probability", "unbroken")
     }
     script, bundle = _read("page.js"), begin_bundle().result()
     charts = {
@@ -119,11 +122,14 @@ def renderer(page: Page) -> Callable[[FlipsInPage], str]:
         caveats=caveats(page.findings, page.info, page.pairs),
         limits=LIMITS,
         glossary=_glossary(page.findings),
+        terms=TERMS,
+        compared=compared_models(page.findings, page.info),
         embedded=EMBEDDED,
         position_warnings=position_warnings(page.findings),
         classifier_warnings=classifier_warnings(page.findings),
         answer_warnings=answer_warnings(page.findings),
         row_limit=ROW_LIMIT,
+        printed_rows=PRINTED_ROWS,
         shape_paths=SHAPE_PATHS,
         context_sets=CONTEXT_SETS,
         citation=HOW_TO_CITE,
@@ -146,39 +152,64 @@ def renderer(page: Page) -> Callable[[FlipsInPage], str]:
 
 @dataclass(frozen=True)
 class ScoreCell:
-    """A model's number in the scorecard and its difference from the base."""
+    """A model's number in the scorecard and its difference from the base, printed."""
 
-    value: Mapping[str, Any]
-    difference: Mapping[str, Any] | None
-    mark: str
+    value: str
+    interval: str
+    reason: str
+    """Why there is no number, or no interval."""
+    difference: str = ""
+    mark: str = ""
     """``better``, ``worse``, ``other``, ``same``, or nothing."""
-    arrow: str
+    arrow: str = ""
 
 
 def _scorecard(findings: Findings) -> dict[str, Any]:
     measures = findings.headlines()
+    columns = [_scores(findings, measure) for measure in measures]
     rows = [
-        (model, [_score(findings, measure, model) for measure in measures])
-        for model in findings.models
+        (model, [column[place] for column in columns])
+        for place, model in enumerate(findings.models)
     ]
     heads = [(m["key"], headline_title(m), m.get("better")) for m in measures]
     return {"heads": heads, "rows": rows}
 
 
-def _score(findings: Findings, measure: Mapping[str, Any], model: str) -> ScoreCell:
-    value = findings.value(measure["key"], model)
-    if model == findings.base:
-        return ScoreCell(value, None, "", "")
-    difference = findings.difference(measure["key"], model)
-    direction = direction_of(difference)
-    arrow = {"more": "▲", "less": "▼", "none": "≈"}.get(direction, "")
+def _scores(findings: Findings, measure: Mapping[str, Any]) -> list[ScoreCell]:
+    """A column: every model's cell, in one precision."""
+    key = measure["key"]
+    values = {model: findings.value(key, model) for model in findings.models}
+    changes = {model: findings.difference(key, model) for model in findings.tuned}
+    digits = formats.common_digits(values.values())
+    finest = formats.common_digits(changes.values())
+    cells = []
+    for model, value in values.items():
+        printed = (
+            formats.value(value, digits),
+            formats.interval(value, digits),
+            str(value.get("reason") or ""),
+        )
+        change = changes.get(model, {})
+        if not is_number(change.get("value")):
+            cells.append(ScoreCell(*printed))
+            continue
+        mark, arrow = _mark(measure, change)
+        text = formats.change(change, finest)
+        cells.append(ScoreCell(*printed, text, mark, arrow))
+    return cells
+
+
+def _mark(measure: Mapping[str, Any], change: Mapping[str, Any]) -> tuple[str, str]:
+    """How a difference is shown: its tone and its arrow."""
+    direction = direction_of(change)
     better = {"higher": "more", "lower": "less"}.get(str(measure.get("better")))
-    if direction == "none":
-        return ScoreCell(value, difference, "same", arrow)
-    if direction == "unmeasured":
-        return ScoreCell(value, difference, "", arrow)
-    mark = "other" if better is None else "better" if direction == better else "worse"
-    return ScoreCell(value, difference, mark, arrow)
+    if direction in ("more", "less"):
+        tone = "other" if better is None else "better" if direction == better else ""
+        return tone or "worse", {"more": "▲", "less": "▼"}[direction]
+    if direction in ("unmeasured", "same"):
+        return ("", "") if direction == "unmeasured" else ("same", "=")
+    low, high = change["low"], change["high"]
+    return "same", "△" if low > 0 else "▽" if high < 0 else "≈"
 
 
 @dataclass(frozen=True)
@@ -194,10 +225,9 @@ def _glossary(findings: Findings) -> dict[str, GlossaryEntry]:
     """An entry for every key; keys that differ in data set or contexts share one."""
     entries: dict[str, GlossaryEntry] = {}
     shared: dict[Any, GlossaryEntry] = {}
-    for measure in findings.measures:
-        key = measure["key"]
+    for key in dict.fromkeys([*findings.keys(), *findings.curve_keys()]):
         words = measure_words(key)
-        title = words.title if words else str(measure.get("title") or key)
+        title = words.title if words else str(findings.measure(key).get("title") or key)
         entry = GlossaryEntry(key, title, words)
         entries[key] = shared.setdefault(words or key, entry)
     return entries

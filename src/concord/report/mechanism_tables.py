@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from concord.report.findings import Findings
+from concord.report.findings import Findings, is_number
 from concord.report.formats import number, with_interval
 from concord.report.mechanism import PREFIXES
 from concord.report.table import Column, Table
 
 _CHANGE = ("value", "low", "high")
-_FIRST = ("same", "study")
-"""Contexts in the order of the tables: the comparison, then the description."""
+_RATE = 2
+"""Place of the column with the rate, whose rows have one precision."""
 
 
 def mechanism_tables(findings: Findings) -> list[Table]:
@@ -42,7 +42,7 @@ def _contrasts(findings: Findings) -> Table:
     ]
     return Table(
         "mechanism-contrasts",
-        "Which mechanism moved with consistency? Change of a rate (tuned minus base) "
+        "Change of a rate (tuned minus base) "
         "over the facts of one group less that over the facts of another. An interval "
         "without 0 says that the two went together, not that one made the other.",
         (
@@ -57,6 +57,7 @@ def _contrasts(findings: Findings) -> Table:
             Column("note"),
         ),
         tuple(rows),
+        block=_RATE,
     )
 
 
@@ -95,14 +96,23 @@ def _link(findings: Findings) -> Table:
             Column("note"),
         ),
         tuple(rows),
+        block=_RATE,
     )
 
 
 def _linked(findings: Findings) -> list[Mapping[str, Any]]:
-    """Entries of the link, the same prompts first."""
+    """Entries of the link: what was measured first, the study's prompts before others.
+
+    A page that shows the first rows only then has every model's.
+    """
     entries = findings.content.get("link", [])
-    known = {contexts: place for place, contexts in enumerate(_FIRST)}
-    return sorted(entries, key=lambda entry: known.get(entry["contexts"], len(known)))
+    return sorted(
+        entries,
+        key=lambda entry: (
+            not is_number(entry.get("value")),
+            entry["contexts"] != "study",
+        ),
+    )
 
 
 def _relation_layers(findings: Findings) -> Table:
@@ -129,10 +139,11 @@ def _correlations(findings: Findings) -> Table:
             entry["n"],
             entry.get("tests", ""),
             {**entry, "value": entry["r"]},
-            {"value": entry["spearman"]},
+            _ranks(entry),
             {"value": entry["given_accuracy"]},
             {"value": entry["p"]},
             {"value": entry["p_adjusted"]},
+            {"value": entry["spearman_p_adjusted"]},
             entry.get("reason") or "",
         )
         for entry in findings.content.get("correlations", [])
@@ -148,14 +159,20 @@ def _correlations(findings: Findings) -> Table:
             Column("models"),
             Column("tests"),
             Column("r", with_interval, _CHANGE),
-            Column("Spearman", _plain),
+            Column("Spearman", with_interval, _CHANGE),
             Column("given accuracy", _plain),
             Column("p", _plain),
             Column("p adjusted", _plain),
+            Column("p of Spearman, adjusted", _plain),
             Column("note"),
         ),
         tuple(rows),
     )
+
+
+def _ranks(entry: Mapping[str, Any]) -> dict[str, Any]:
+    names = {"value": "spearman", "low": "spearman_low", "high": "spearman_high"}
+    return {part: entry[name] for part, name in names.items()}
 
 
 def _by_layer(findings: Findings) -> Table:
@@ -180,6 +197,7 @@ def _by_layer(findings: Findings) -> Table:
             Column("value", with_interval, _CHANGE),
         ),
         tuple(rows),
+        block=0,
     )
 
 

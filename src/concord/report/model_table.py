@@ -34,7 +34,7 @@ def by_model(
     columns = [Column("model")]
     keys: list[tuple[str, bool]] = []
     for key, title in titles.items():
-        columns.append(Column(title, formats.with_interval, BOUNDS))
+        columns.append(Column(title, formats.with_interval, BOUNDS, key))
         keys.append((key, False))
         if any((model, key) in published for model in findings.models):
             columns.append(Column(f"{title}, printed", formats.value))

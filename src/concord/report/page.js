@@ -30,13 +30,70 @@
     const charts = JSON.parse(byId("charts").textContent);
     for (const node of document.querySelectorAll("[data-chart]")) {
       const view = { actions: false, renderer: "svg", ast: true };
-      await vegaEmbed(node, charts[node.dataset.chart], view);
+      const chart = charts[node.dataset.chart];
+      chart.description = node.getAttribute("aria-label");
+      await vegaEmbed(node, chart, view);
       await new Promise((next) => setTimeout(next));
     }
     document.documentElement.dataset.charts = "drawn";
   }
 
+  // Words and dashes that explain themselves: pointed at, focused, or tapped once.
+  function explanations() {
+    const box = make("div");
+    box.id = "explanation";
+    box.setAttribute("role", "tooltip");
+    box.hidden = true;
+    document.body.append(box);
+    let owner = null, tapped = null;
+    const of = (target) => (target instanceof Element ? target.closest(".term, .gap") : null);
+    const hide = () => {
+      if (owner) owner.removeAttribute("aria-describedby");
+      owner = null;
+      box.hidden = true;
+    };
+    const show = (node) => {
+      if (owner === node) return;
+      hide();
+      const entry = node.hash ? byId(node.getAttribute("href").slice(1)) : null;
+      box.replaceChildren(...(entry ? [...entry.children].map((part) => part.cloneNode(true)) : [make("p", "", node.getAttribute("aria-label"))]));
+      box.hidden = false;
+      const place = node.getBoundingClientRect(), room = document.documentElement.clientWidth - box.offsetWidth - 12;
+      const above = place.top - box.offsetHeight - 8;
+      box.style.left = `${scrollX + Math.max(12, Math.min(place.left, room))}px`;
+      box.style.top = `${scrollY + (above > 60 ? above : place.bottom + 8)}px`;
+      owner = node;
+      if (entry) node.setAttribute("aria-describedby", box.id);
+    };
+    document.addEventListener("pointerover", (event) => {
+      const node = of(event.target);
+      if (event.pointerType !== "touch" && node) show(node);
+      else if (owner && !box.contains(event.target) && document.activeElement !== owner) hide();
+    });
+    document.addEventListener("focusin", (event) => (of(event.target) ? show(of(event.target)) : hide()));
+    document.addEventListener("focusout", hide);
+    document.addEventListener("pointerdown", (event) => {
+      const node = of(event.target);
+      tapped = event.pointerType === "touch" && node !== owner ? node : null;
+      if (!node) hide();
+    });
+    document.addEventListener("click", (event) => {
+      if (!tapped || of(event.target) !== tapped) return;
+      event.preventDefault();
+      show(tapped);
+    });
+    addEventListener("keydown", (event) => event.key === "Escape" && hide());
+  }
+
+  // What stands beside a verdict belongs on paper; long tables do not.
+  function printing() {
+    const notes = document.querySelectorAll("details.inline:not([open])");
+    addEventListener("beforeprint", () => notes.forEach((note) => { note.open = true; }));
+    addEventListener("afterprint", () => notes.forEach((note) => { note.open = false; }));
+  }
+
   const KINDS = ["now agrees", "no longer agrees", "agrees on a new answer", "other wordings changed", "one wording"];
+  const URGENCY = [1, 0, 2, 3];
   const KIND_LOOK = ["good", "bad", "plain", "plain", "plain"];
   const RIGHT = ["", "now all right", "no longer all right"];
   const SETS = { study: "own (study)", same: "the base's", chat: "chat format" };
@@ -63,7 +120,7 @@
     options(control.set, [["", "all"], ...numbered(data.sets.map((name) => SETS[name] || name))]);
     options(control.margin, MARGINS);
     control.set.value = "0";
-    const order = flips.map((_, index) => index).sort((a, b) => flips[b][6] - flips[a][6] || a - b);
+    const order = flips.map((_, index) => index).sort((a, b) => URGENCY[flips[a][4]] - URGENCY[flips[b][4]] || flips[b][6] - flips[a][6] || a - b);
     const texts = new Array(flips.length);
     let found = order, chosen = 0;
 
@@ -170,7 +227,7 @@
     function filter() {
       const keep = keeps();
       found = order.filter(keep);
-      byId("flip-count").textContent = `${found.length.toLocaleString("en")} of ${flips.length.toLocaleString("en")} flips, the widest margin first`;
+      byId("flip-count").textContent = `${found.length.toLocaleString("en")} of ${flips.length.toLocaleString("en")} flips: what no longer agrees first, within a kind the widest margin first`;
       space.style.height = `${found.length * ROW}px`;
       list.scrollTop = 0;
       choose(0);
@@ -201,6 +258,8 @@
   }
 
   themeButton();
+  explanations();
+  printing();
   const data = JSON.parse(byId("flip-data").textContent);
   const prepareSearch = data && byId("flip-browser") ? flipBrowser(data) : () => {};
   drawCharts().then(() => prepareSearch());

@@ -1,6 +1,6 @@
 """Figures of the predictions: agreement, its guards, differences and relations."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from concord.report import marks
@@ -13,7 +13,7 @@ from concord.report.figure import (
     legend_of,
 )
 from concord.report.findings import Findings, is_number
-from concord.report.formats import number
+from concord.report.formats import number, signed
 
 KINDS = (
     ("", "each under its own prompts (study)", "@ink", "circle"),
@@ -80,7 +80,7 @@ def _agreement_and_accuracy(findings: Findings) -> Figure | None:
         "consistent without knowing more. Bars are intervals both ways; the diamond is "
         "the base.",
         basis_of(findings, "facts.agreement", "facts.accuracy") + _baselines(findings),
-        (Panel(name, "", specification),),
+        (Panel(name, "", specification, description=_points(rows)),),
         legend_of(findings.models),
     )
 
@@ -150,7 +150,7 @@ def _differences(findings: Findings) -> Figure | None:
         "what is left for the prompt; one that points down has the tuned model in its "
         "chat format. An interval that crosses the line shows no difference.",
         basis_of(findings, "facts.agreement"),
-        (Panel(name, "", specification),),
+        (Panel(name, "", specification, description=_forest(rows)),),
         tuple(LegendEntry(*kind) for kind in kinds),
     )
 
@@ -193,6 +193,35 @@ def _relations(findings: Findings, wordings: Mapping[str, str]) -> Figure | None
         "where it agrees most; one mark per model, the diamond is the base. Marks "
         "right of the diamond agree more than the base.",
         f"{len(order)} relations; the table below has the numbers and n.",
-        (Panel(name, "", specification),),
+        (Panel(name, "", specification, description=_spans(rows, order)),),
         legend_of(findings.models),
     )
+
+
+def _points(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The scatter in words, for those who do not see it."""
+    points = [
+        f"{row['model']} {number(row['y'])} and {number(row['x'])}" for row in rows
+    ]
+    return f"agreement and accuracy: {', '.join(points)}"
+
+
+def _forest(rows: Sequence[Mapping[str, Any]]) -> str:
+    kinds: dict[str, list[str]] = {}
+    for row in rows:
+        kinds.setdefault(row["kind"], []).append(
+            f"{row['model']} {signed(row['value'])}"
+        )
+    return "; ".join(f"{kind}: {', '.join(ends)}" for kind, ends in kinds.items())
+
+
+def _spans(rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> str:
+    values: dict[str, list[float]] = {name: [] for name in order}
+    for row in rows:
+        values[row["relation"]].append(row["value"])
+    spans = [
+        f"{name} {number(min(found))} to {number(max(found))}"
+        for name, found in values.items()
+        if found
+    ]
+    return f"agreement by relation, all models: {', '.join(spans)}"

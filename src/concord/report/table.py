@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from concord.report.formats import change, common_digits, value, with_interval
 from concord.results import write_text
 
 _TEX = {
@@ -33,6 +34,8 @@ _MARKDOWN = {sign: f"\\{sign}" for sign in "\\|`*_[]#"} | {
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Signs with which a spreadsheet's formula begins."""
+_SCALED = (value, with_interval, change)
+"""Ways of printing whose digits follow the numbers beside them."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,21 @@ class Column:
     """One quantity of a table."""
 
     title: str
-    show: Callable[[Mapping[str, Any]], str] | None = None
+    show: Callable[..., str] | None = None
     """How a cell's entry is printed; None: the cell is text or a count."""
     parts: tuple[str, ...] = ("value",)
     """Fields of the entry that CSV gets, a column each."""
+    key: str = ""
+    """The measure that the column holds, where it is one."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a reader sees in one place of a table."""
+
+    text: str
+    reason: str = ""
+    """Why a number or its interval is missing."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +68,44 @@ class Table:
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Any, ...], ...]
+    block: int | None = None
+    """Place of a column: rows alike in it hold one quantity, and numbers of a column
+    have one precision within them. None: within the whole table."""
 
     def printed(self) -> list[list[str]]:
         """The body as a reader sees it."""
+        return [[cell.text for cell in row] for row in self.cells()]
+
+    def cells(self) -> list[list[Cell]]:
+        """The body as a reader sees it, with the reason of what is missing."""
+        digits = self._digits()
         return [
             [
-                _printed(column, cell)
-                for column, cell in zip(self.columns, row, strict=True)
+                _cell(column, cell, digits[self._block(row)][place])
+                for place, (column, cell) in enumerate(
+                    zip(self.columns, row, strict=True)
+                )
             ]
             for row in self.rows
         ]
+
+    def _block(self, row: tuple[Any, ...]) -> Any:
+        return None if self.block is None else row[self.block]
+
+    def _digits(self) -> dict[Any, list[int | None]]:
+        """Decimals of each column, block by block."""
+        blocks: dict[Any, list[tuple[Any, ...]]] = {}
+        for row in self.rows:
+            blocks.setdefault(self._block(row), []).append(row)
+        return {
+            block: [
+                common_digits(row[place] for row in rows)
+                if column.show in _SCALED
+                else None
+                for place, column in enumerate(self.columns)
+            ]
+            for block, rows in blocks.items()
+        }
 
 
 def write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:
@@ -134,8 +176,11 @@ def _latex_row(cells: Sequence[str]) -> str:
     return f"{guard}{' & '.join(cells)} \\\\"
 
 
-def _printed(column: Column, cell: Any) -> str:
-    return column.show(cell) if column.show else str(cell)
+def _cell(column: Column, cell: Any, digits: int | None) -> Cell:
+    if not column.show:
+        return Cell(str(cell))
+    text = column.show(cell) if digits is None else column.show(cell, digits)
+    return Cell(text, str(cell.get("reason") or ""))
 
 
 def _csv_names(column: Column) -> list[str]:

@@ -91,7 +91,9 @@ def representation(findings: Findings) -> Table:
             dataset,
             model,
             *(findings.value(f"representation.{dataset}.{n}", model) for n in names),
-            findings.difference(f"representation.{dataset}.gap", model),
+            {}
+            if model == findings.base
+            else findings.difference(f"representation.{dataset}.gap", model),
         )
         for dataset in findings.datasets()
         for model in findings.models
@@ -100,13 +102,19 @@ def representation(findings: Findings) -> Table:
         Column("data set"),
         Column("model"),
         *(
-            Column(title, formats.with_interval, ("value", "low", "high"))
-            for title in names.values()
+            Column(
+                title,
+                formats.with_interval,
+                ("value", "low", "high"),
+                f"representation.{dataset}.{name}",
+            )
+            for name, title in names.items()
+            for dataset in findings.datasets()[:1]
         ),
         Column("gap, tuned - base", formats.change, ("value", "low", "high")),
     )
     caption = "Distances of paraphrases and other sentences inside the models."
-    return Table("representation", caption, columns, tuple(rows))
+    return Table("representation", caption, columns, tuple(rows), block=0)
 
 
 def differences(findings: Findings) -> Table:
@@ -129,7 +137,7 @@ def differences(findings: Findings) -> Table:
     columns = (Column("measure"), Column("model"), number, _WIDER, adjusted)
     columns += (Column("verdict"), Column("n"))
     caption = f"Tuned minus base ({findings.base}), paired."
-    return Table("differences", caption, columns, tuple(rows))
+    return Table("differences", caption, columns, tuple(rows), block=0)
 
 
 def measures(findings: Findings) -> Table:
@@ -149,7 +157,7 @@ def measures(findings: Findings) -> Table:
     ]
     columns = (Column("measure"), Column("model"), number, _WIDER)
     columns += (Column("n"), Column("reason"))
-    return Table("measures", "All measures.", columns, tuple(rows))
+    return Table("measures", "All measures.", columns, tuple(rows), block=0)
 
 
 def power(findings: Findings) -> Table:
@@ -182,7 +190,7 @@ def power(findings: Findings) -> Table:
         "announces four times in five, beside the other tuned models tested, and the "
         "subjects needed for a given one."
     )
-    return Table("power", caption, columns, tuple(rows))
+    return Table("power", caption, columns, tuple(rows), block=0)
 
 
 def relations(findings: Findings) -> Table:

@@ -77,8 +77,8 @@ def _values(findings: Findings) -> Table:
     columns = (
         Column("model"),
         *(
-            Column(title, formats.with_interval, ("value", "low", "high"))
-            for title in keys.values()
+            Column(title, formats.with_interval, ("value", "low", "high"), key)
+            for key, title in keys.items()
         ),
     )
     caption = (
@@ -97,8 +97,8 @@ def _changes(findings: Findings) -> Table:
     columns = (
         Column("model"),
         *(
-            Column(title, formats.change, ("value", "low", "high"))
-            for title in keys.values()
+            Column(title, formats.change, ("value", "low", "high"), key)
+            for key, title in keys.items()
         ),
     )
     caption = f"Tuned minus base ({findings.base}), on the same subjects."

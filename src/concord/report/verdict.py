@@ -111,7 +111,9 @@ def _doubts(models: tuple[ModelVerdict, ...]) -> str:
 
 
 def _margin(findings: Findings) -> str:
-    return f"{findings.content['margin']:g}"
+    """The study's margin of equivalence; empty without one, when none is claimed."""
+    margin = findings.content.get("margin")
+    return f"{margin:g}" if is_number(margin) else ""
 
 
 def _base_name(findings: Findings, whose: str) -> str:
