@@ -20,6 +20,7 @@ from concord.summary.entries import (
 from concord.summary.estimates import Sample, Settings
 from concord.summary.facts import summarise_facts
 from concord.summary.finetuned import summarise_finetuned
+from concord.summary.flips import with_adjusted_p
 from concord.summary.free_answers import summarise_answers
 from concord.summary.link import link_entries
 from concord.summary.measures import MEASURES, Measure, describe
@@ -110,7 +111,7 @@ def summarise(
         "correlations": correlations(curves, entries.measures, models[1:], settings),
         "link": link_entries(run, mechanism, settings, tell),
         "gains_by_chance": by_chance,
-        "flips": facts.flips,
+        "flips": with_adjusted_p(facts.flips, settings),
         "noise": facts.noise,
         "baselines": facts.baselines,
         "power": entries.power,

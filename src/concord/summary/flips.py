@@ -1,5 +1,6 @@
 """Which facts changed with tuning, and how far noise alone changes predictions."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -7,11 +8,11 @@ from jaxtyping import Float
 
 from concord.metrics.agreement import all_agree, consistent_and_correct
 from concord.metrics.rates import mean_present
-from concord.metrics.significance import mcnemar_p
+from concord.metrics.significance import adjust_p, mcnemar_p
 from concord.results import Run, read_rows
 from concord.summary.answers import Answers, per_context
 from concord.summary.columns import integers_of, numbers_of
-from concord.summary.estimates import number
+from concord.summary.estimates import Settings, number
 
 
 def flips_between(
@@ -47,6 +48,19 @@ def flips_between(
         "to_disagree_inside_noise": int((lost & ~firm_lost).sum()),
         "n": int(counted.sum()),
     }
+
+
+def with_adjusted_p(
+    flips: Mapping[str, Mapping[str, Any]], settings: Settings
+) -> dict[str, dict[str, Any]]:
+    """Flips of all models, each McNemar test adjusted for the models it is made of."""
+    found = {model: dict(own) for model, own in flips.items()}
+    for name in ("mcnemar_p", "right_mcnemar_p"):
+        p_values = np.array([own[name] for own in found.values()], dtype=float)
+        adjusted = adjust_p(p_values, settings.adjustment)
+        for own, p in zip(found.values(), adjusted, strict=True):
+            own[f"{name}_adjusted"] = number(float(p))
+    return found
 
 
 def noise_of(run: Run, model: str) -> dict[str, Any]:
