@@ -269,6 +269,10 @@ def test_a_rate_that_follows_agreement_correlates_and_empty_layers_are_skipped()
     assert all(entry["tests"] == 3 and entry["n"] == 5 for entry in found)
     p_values = np.array([tests[0]["p"], np.nan, tests[3]["p"]])
     assert tests[0]["p_adjusted"] == pytest.approx(holm(p_values)[0])
+    first = tests[0]
+    assert first["spearman_low"] <= first["spearman"] <= first["spearman_high"]
+    ranks = np.array([tests[0]["spearman_p"], np.nan, tests[3]["spearman_p"]])
+    assert first["spearman_p_adjusted"] == pytest.approx(holm(ranks)[0])
 
 
 def test_three_models_have_no_correlation():

@@ -6,9 +6,7 @@ by the caller, since tuned models of one base are compared with one another.
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import rankdata, t
-
-from concord.metrics.significance import holm
+from scipy.stats import rankdata
 
 FEWEST_MODELS = 4
 
@@ -49,13 +47,6 @@ def partial_correlation(
     return float((r_xy - r_xz * r_yz) / np.sqrt(left))
 
 
-def correlation_p(r: Float[np.ndarray, " test"], n: int) -> Float[np.ndarray, " test"]:
-    """Two-sided p-value of Pearson's r from n pairs, under normality (t, n - 2)."""
-    with np.errstate(divide="ignore"):
-        statistic = np.abs(r) * np.sqrt((n - 2) / (1 - r**2))
-    return 2 * t.sf(statistic, n - 2)
-
-
 def permutation_p(
     x: Float[np.ndarray, " model"],
     y: Float[np.ndarray, " model"],
@@ -65,7 +56,8 @@ def permutation_p(
 ) -> float:
     """Share of random pairings of the models with |r| at least as large.
 
-    Assumes no distribution; the observed pairing counts as one of those drawn.
+    Assumes no distribution; the observed pairing counts as one of those drawn. Of
+    ranks (`rankdata`) it is the p-value of Spearman's correlation.
 
     Returns:
         In (0, 1]; NaN as `pearson`.
@@ -86,10 +78,19 @@ def correlation_interval(
     level: float = 0.95,
     replicates: int = 2000,
     seed: int = 0,
+    of_ranks: bool = False,
 ) -> tuple[float, float]:
     """Percentile interval of Pearson's r over resamples of the models.
 
     Resamples in which either measure does not vary have no r and are left out.
+
+    Args:
+        x: One measure.
+        y: The other.
+        level: Coverage.
+        replicates: Resamples.
+        seed: Of them.
+        of_ranks: Spearman's correlation instead: each resample is ranked anew.
 
     Returns:
         Lower and upper end in [-1, 1]; NaN as `pearson`.
@@ -97,23 +98,13 @@ def correlation_interval(
     if np.isnan(pearson(x, y)):
         return float("nan"), float("nan")
     drawn = np.random.default_rng(seed).integers(len(x), size=(replicates, len(x)))
-    correlations = _row_correlations(x[drawn], y[drawn])
+    sides = (x[drawn], y[drawn])
+    if of_ranks:
+        sides = (rankdata(sides[0], axis=1), rankdata(sides[1], axis=1))
+    correlations = _row_correlations(*sides)
     tail = (1 - level) / 2
     low, high = np.nanquantile(correlations, [tail, 1 - tail])
     return float(low), float(high)
-
-
-def holm_over_tests(
-    p_values: Float[np.ndarray, " test"], test_count: int
-) -> Float[np.ndarray, " test"]:
-    """Holm's adjustment when only the smallest p-values of all tests are at hand.
-
-    Args:
-        p_values: The smallest p-values.
-        test_count: Tests made, the others' p-values being at least as large as these.
-    """
-    others = np.ones(test_count - len(p_values))
-    return holm(np.concatenate([p_values, others]))[: len(p_values)]
 
 
 def _row_correlations(

@@ -143,7 +143,7 @@ def _correlations(findings: Findings) -> Table:
             {"value": entry["given_accuracy"]},
             {"value": entry["p"]},
             {"value": entry["p_adjusted"]},
-            {"value": entry["spearman_p_adjusted"]},
+            {"value": entry.get("spearman_p_adjusted")},
             entry.get("reason") or "",
         )
         for entry in findings.content.get("correlations", [])
@@ -172,7 +172,7 @@ def _correlations(findings: Findings) -> Table:
 
 def _ranks(entry: Mapping[str, Any]) -> dict[str, Any]:
     names = {"value": "spearman", "low": "spearman_low", "high": "spearman_high"}
-    return {part: entry[name] for part, name in names.items()}
+    return {part: entry.get(name) for part, name in names.items()}
 
 
 def _by_layer(findings: Findings) -> Table:

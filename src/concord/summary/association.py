@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from scipy.stats import rankdata
 
 from concord.metrics.correlation import (
     FEWEST_MODELS,
@@ -18,7 +19,7 @@ from concord.metrics.correlation import (
     permutation_p,
     spearman,
 )
-from concord.metrics.significance import holm
+from concord.metrics.significance import adjust_p
 from concord.summary.estimates import Settings, number
 
 FAMILIES: tuple[tuple[str, ...], ...] = (
@@ -26,7 +27,7 @@ FAMILIES: tuple[tuple[str, ...], ...] = (
     ("enrichment.attributes_rate",),
     ("enrichment.fact_object_recall",),
 )
-"""Curves whose layers are tested together; Holm goes over all tests of a family."""
+"""Curves whose layers are tested together; p is adjusted for all tests of a family."""
 FEWEST_EVENTS = 0.005
 """Layers with a smaller mean rate are not tested: rates near 0 correlate too."""
 
@@ -38,6 +39,9 @@ def correlations(
     settings: Settings,
 ) -> list[dict[str, Any]]:
     """Rate against agreement over the tuned models, layer by layer.
+
+    Pearson's correlation and Spearman's, which is that of ranks, each with an interval
+    over models and a p-value adjusted for all tests of the family.
 
     Returns:
         One entry for each layer tested; with too few models one entry for each curve,
@@ -69,9 +73,11 @@ def correlations(
                 for layer, column in enumerate(rates.T)
                 if np.isfinite(column).all() and column.mean() >= FEWEST_EVENTS
             ]
-        p_values = np.array([np.nan if t["p"] is None else t["p"] for t in tests])
-        for test, adjusted in zip(tests, holm(p_values), strict=True):
-            test["p_adjusted"], test["tests"] = number(adjusted), len(tests)
+        for name in ("p", "spearman_p"):
+            p_values = np.array([test[name] for test in tests], dtype=float)
+            adjusted = adjust_p(p_values, settings.adjustment)
+            for test, p in zip(tests, adjusted, strict=True):
+                test[f"{name}_adjusted"], test["tests"] = number(p), len(tests)
         entries += tests
     return entries
 
@@ -86,12 +92,12 @@ def _values_of(
 
 
 def _too_few(key: str, count: int) -> dict[str, Any]:
-    names = ("layer", "r", "low", "high", "spearman", "given_accuracy", "p")
+    names = ("layer", "r", "low", "high", "p", "p_adjusted", "given_accuracy")
+    ranks = ("spearman", "spearman_low", "spearman_high", "spearman_p")
     return {
         "key": key,
-        **dict.fromkeys(names),
+        **dict.fromkeys((*names, *ranks, "spearman_p_adjusted")),
         "n": count,
-        "p_adjusted": None,
         "tests": 0,
         "reason": f"needs {FEWEST_MODELS} tuned models with as many layers each, "
         f"found {count}",
@@ -105,26 +111,28 @@ def _test(
     settings: Settings,
 ) -> dict[str, Any]:
     rate, outcome, given = columns
-    low, high = correlation_interval(
-        rate,
-        outcome,
-        level=settings.level,
-        replicates=settings.replicates,
-        seed=settings.seed,
-    )
-    p = permutation_p(
-        rate, outcome, permutations=settings.permutations, seed=settings.seed
-    )
+    drawn = {
+        "level": settings.level,
+        "replicates": settings.replicates,
+        "seed": settings.seed,
+    }
+    low, high = correlation_interval(rate, outcome, **drawn)
+    ranks_low, ranks_high = correlation_interval(rate, outcome, **drawn, of_ranks=True)
+    exchanged = {"permutations": settings.permutations, "seed": settings.seed}
     r = pearson(rate, outcome)
+    ranks_p = permutation_p(rankdata(rate), rankdata(outcome), **exchanged)
     return {
         "key": key,
         "layer": layer,
         "r": number(r),
         "low": number(low),
         "high": number(high),
+        "p": number(permutation_p(rate, outcome, **exchanged)),
         "spearman": number(spearman(rate, outcome)),
+        "spearman_low": number(ranks_low),
+        "spearman_high": number(ranks_high),
+        "spearman_p": number(ranks_p),
         "given_accuracy": number(partial_correlation(rate, outcome, given)),
-        "p": number(p),
         "n": len(rate),
         "reason": "one of the two does not vary" if np.isnan(r) else None,
     }
