@@ -19,7 +19,6 @@ from concord.models.architecture import architecture_of, blocks_of
 from concord.models.hooks import (
     Edges,
     Replacement,
-    attention_arguments,
     attention_mask_of,
     intervene,
     record,
@@ -783,61 +782,6 @@ def test_a_cut_in_double_precision_sees_what_its_own_mask_blocked():
         ),
     ):
         final_states(network, architecture, ids, built, places)
-
-
-def test_new_arguments_reach_every_attention_module():
-    network = tiny_model("bloom")
-    architecture = architecture_of(network)
-    ids, mask = tiny_batch()
-    plain = run(network, ids, mask)
-    slopes = torch.tensor([2.0**-2, 2.0**-4, 2.0**-6, 2.0**-8]).repeat(3)
-    alibi = slopes[:, None, None] * torch.arange(8.0)
-    allowed, _ = causal()
-    additive = attention_mask_of(allowed, "eager", torch.float32)
-    with attention_arguments(
-        network, architecture, attention_mask=additive, alibi=alibi
-    ):
-        same = run(network, ids, mask)
-    torch.testing.assert_close(same, plain, rtol=0, atol=1e-5)
-    with attention_arguments(network, architecture, alibi=alibi.flip(-1)):
-        assert (run(network, ids, mask) - plain).abs().max() > 0.1
-    assert hook_count(network) == 0
-
-
-def test_the_position_bias_of_t5_can_be_replaced_in_every_block():
-    network = tiny_model("t5")
-    architecture = architecture_of(network)
-    ids, mask = tiny_batch()
-    plain = run(network, ids, mask)
-    first = network.decoder.block[0].layer[0].SelfAttention
-    bias = first.compute_bias(5, 5)
-    with attention_arguments(network, architecture, position_bias=bias):
-        same = run(network, ids, mask)
-    torch.testing.assert_close(same, plain, rtol=0, atol=1e-5)
-    with attention_arguments(
-        network, architecture, position_bias=torch.zeros_like(bias)
-    ):
-        assert (run(network, ids, mask) - plain).abs().max() > 0.01
-
-
-def test_an_argument_that_attention_does_not_take_is_named():
-    network = tiny_model("llama")
-    ids, mask = tiny_batch()
-    with (
-        pytest.raises(ModelError, match="takes no argument 'alibi'"),
-        attention_arguments(network, architecture_of(network), alibi=None),
-    ):
-        run(network, ids, mask)
-    assert hook_count(network) == 0
-
-
-def test_a_mask_that_carries_the_position_bias_is_not_replaced():
-    network = tiny_model("falcon_alibi")
-    with (
-        pytest.raises(ModelError, match="position bias in the mask"),
-        attention_arguments(network, architecture_of(network), attention_mask=None),
-    ):
-        pass
 
 
 def test_modules_that_give_tensors_and_tuples_are_both_read():

@@ -1,10 +1,12 @@
 """Tests of rows and masks, drawn by hand."""
 
 import numpy as np
+import pytest
 import torch
 from scoring_worlds import scoring_model
 from tiny_models import tiny_model
 
+from concord.errors import ModelError
 from concord.models.architecture import architecture_of
 from concord.scoring.tree import rows_for, tree_attention, tree_mask, visible_until
 from concord.scoring.trie import build_trie
@@ -84,6 +86,24 @@ def test_the_mask_has_the_form_its_attention_takes() -> None:
             until=torch.tensor([[3, 3, 3, 3]]),
         ) as mask:
             assert (mask.dtype, tuple(mask.shape)) == (kind, (1, 1, 4, 4))
+
+
+def test_a_module_that_takes_no_such_argument_is_refused() -> None:
+    # As if a new release of transformers named the argument differently.
+    network = tiny_model("bloom")
+    places = torch.tensor([[0, 1, 1]])
+    first = network.transformer.h[0]
+    real = first.forward
+    with pytest.raises(ModelError, match="BloomBlock takes no argument 'alibi'"):
+        with tree_attention(
+            network,
+            architecture_of(network),
+            is_real=torch.ones_like(places),
+            places=places,
+            until=torch.tensor([[2, 1, 2]]),
+        ):
+            first(torch.zeros(1, 3, network.config.hidden_size), slopes=None)
+    assert first.forward == real and not first._forward_pre_hooks
 
 
 def test_no_hook_is_left_behind() -> None:

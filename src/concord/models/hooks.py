@@ -137,42 +137,6 @@ def intervene(
         yield
 
 
-@contextmanager
-def attention_arguments(
-    network: nn.Module, architecture: Architecture, **arguments: Any
-) -> Generator[None]:
-    """Give every self-attention of a stack these keyword arguments instead of its own.
-
-    For masks and position terms a model cannot be given from outside: Bloom's `alibi`,
-    T5's `mask` and `position_bias`. Cuts made inside the context edit the new mask.
-
-    Raises:
-        ModelError: When attention does not take such an argument, and for a new mask
-            where the old one carries the position bias (Falcon with ALiBi).
-    """
-    if architecture.tree == "none" and architecture.positions == "alibi":
-        raise ModelError(
-            f"{architecture.model_type} with alibi keeps its position bias in the mask:"
-            " its attention arguments cannot be replaced; score row by row"
-        )
-
-    def before(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        missing = sorted(arguments.keys() - kwargs.keys())
-        if missing:
-            raise ModelError(
-                f"{architecture.model_type}: attention takes no argument"
-                f" {missing[0]!r}: {did_you_mean(missing[0], kwargs)}"
-            )
-        return args, kwargs | arguments
-
-    with ExitStack() as stack:
-        for layer in range(len(blocks_of(network, architecture))):
-            module = _attention_module(network, architecture, "mhsa", layer)
-            handle = module.register_forward_pre_hook(before, with_kwargs=True)
-            stack.callback(handle.remove)
-        yield
-
-
 def attention_mask_of(
     allowed: Bool[Tensor, "batch query key"],
     implementation: str,

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from concord.errors import ModelError, did_you_mean
 from concord.models.architecture import (
     Architecture,
     blocks_of,
@@ -194,11 +195,23 @@ def _linear_bias(
 def _replaced(
     modules: list[nn.Module], arguments: dict[str, Tensor]
 ) -> Generator[None]:
-    """Hand modules other keyword arguments than the model would; always undone."""
+    """Hand modules other keyword arguments than the model would; always undone.
+
+    Raises:
+        ModelError: In the pass, when a module is not given such an argument: it would
+            ignore the new one, or take it for something else.
+    """
 
     def replace(
         module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        missing = sorted(arguments.keys() - kwargs.keys())
+        if missing:
+            raise ModelError(
+                f"{type(module).__name__} takes no argument {missing[0]!r} here, so "
+                "positions cannot follow a tree: "
+                f"{did_you_mean(missing[0], kwargs)}; install the pinned transformers"
+            )
         return args, kwargs | arguments
 
     with ExitStack() as hooks:
