@@ -28,10 +28,11 @@ def test_edges_stand_under_their_nodes() -> None:
     assert owners.tolist() == [0, 0, 1, 1]
 
 
-def test_duplicates_are_kept_apart_and_listed() -> None:
+def test_duplicates_are_kept_apart() -> None:
     trie = build_trie(CANDIDATES, texts=TEXTS)
     assert trie.candidate_count == 5
-    assert trie.duplicates == ((0, 4),)
+    assert trie.candidates[0] == trie.candidates[4]
+    np.testing.assert_array_equal(trie.candidate_edges[0], trie.candidate_edges[4])
 
 
 def test_shadowing_pairs_are_listed() -> None:

@@ -57,7 +57,6 @@ class Best:
     prediction: int
     score: float
     runner_up: int
-    runner_up_score: float
     margin: float
     margin_is_exact: bool
     """Else the margin is a lower bound."""
@@ -204,23 +203,16 @@ def outcomes(searches: Searches) -> list[Best]:
     ]
 
 
-def best_of(scores: Float[np.ndarray, " candidate"], normalise: Affine) -> Best:
-    """The outcome from a full score vector, under any normalisation."""
-    values = normalise(scores)
-    order = np.argsort(-values, kind="stable")[:2]
-    return _outcome(order.tolist(), values[order].tolist(), [True] * len(order))
-
-
 def _outcome(order: list[int], values: list[float], proven: list[bool]) -> Best:
     """From the best two, or the only one, and whether their scores are known."""
     if not proven[0]:
-        return Best(-1, np.nan, -1, np.nan, np.nan, False)
+        return Best(-1, np.nan, -1, np.nan, False)
     if len(order) == 1:
-        return Best(order[0], values[0], -1, np.nan, np.nan, True)
+        return Best(order[0], values[0], -1, np.nan, True)
     margin = _distance(values[0], values[1])
     if not proven[1]:
-        return Best(order[0], values[0], -1, np.nan, margin, False)
-    return Best(order[0], values[0], order[1], values[1], margin, True)
+        return Best(order[0], values[0], -1, margin, False)
+    return Best(order[0], values[0], order[1], margin, True)
 
 
 def _frontier(

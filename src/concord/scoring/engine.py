@@ -27,7 +27,7 @@ from concord.scoring.records import (
     PromptScores,
     ScoringConfig,
 )
-from concord.scoring.rounds import Members, OnStates, Run, work_through
+from concord.scoring.rounds import Members, Run, work_through
 from concord.scoring.trie import CandidateTrie, Tokens
 from concord.scoring.work import WorkCounts, work_asked
 
@@ -52,7 +52,6 @@ def score_prompts(
     config: ScoringConfig,
     budget: TokenBudget | None = None,
     progress: Callable[[int], None] | None = None,
-    on_states: OnStates | None = None,
 ) -> tuple[PromptScores, WorkCounts]:
     """Score the candidates of every prompt, as far as the mode asks.
 
@@ -65,8 +64,6 @@ def score_prompts(
         budget: Positions per batch, halved when memory runs out; give the same object
             to all calls. By default a new one, by device or by the config.
         progress: Called with the number of prompts that have just been finished.
-        on_states: Called with prompt indices and their final states at the position
-            where the prediction is made.
 
     Raises:
         ModelError: A prompt is too long, or the model gave no numbers.
@@ -89,7 +86,6 @@ def score_prompts(
         **_searches(plan, maps, config),
         members=members,
         progress=progress,
-        on_states=on_states,
         counts=extra + work_asked(plan, members),
         rounds=np.zeros(len(jobs), dtype=np.int64),
         unread=np.zeros(len(jobs), dtype=np.int64),
@@ -210,19 +206,15 @@ def _scores(run: Run) -> PromptScores:
         for vector in own.edge_scores[:, own.trie.candidate_edges[:, 0]]
     ]
     vectors = [vector for own in run.searches for vector in own.partial]
-    expansions = np.concatenate([own.is_expanded.sum(axis=1) for own in run.searches])
     return PromptScores(
         prediction=np.array([b.prediction for b in best])[job_of],
         runner_up=np.array([b.runner_up for b in best])[job_of],
         score=np.array([b.score for b in best])[job_of],
-        runner_up_score=np.array([b.runner_up_score for b in best])[job_of],
         margin=np.array([b.margin for b in best])[job_of],
         margin_is_exact=np.array([b.margin_is_exact for b in best])[job_of],
         is_tie=np.array([b.is_tie for b in best])[job_of],
         free_prediction=run.free_prediction[job_of],
         free_log_probability=run.free_log_probability[job_of],
-        expansions=expansions[job_of],
-        rounds=run.rounds[job_of],
         first_token=tuple(first[job] for job in job_of),
         vectors=(
             tuple(vectors[job] for job in job_of) if run.config.mode == "full" else None

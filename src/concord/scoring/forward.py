@@ -50,8 +50,6 @@ class Readings:
     free_prediction: Int[np.ndarray, " end"]
     """Best token of the vocabulary there."""
     free_log_probability: Float[np.ndarray, " end"]
-    states: Float[Tensor, "end d_model"]
-    """Final states there."""
     cache: DynamicCache | None
     """Keys and values of all rows, if prompts are to be kept."""
 
@@ -82,7 +80,6 @@ def read_batch(batch: Batch, plan: Pass) -> Readings:
         ends=rows[ends],
         free_prediction=best[ends],
         free_log_probability=best_scores[ends],
-        states=wanted[torch.from_numpy(ends).to(wanted.device)],
         cache=cache,
     )
 

@@ -64,7 +64,6 @@ class PromptScores:
     runner_up: Int[np.ndarray, " prompt"]
     score: Float[np.ndarray, " prompt"]
     """Normalised score of the prediction."""
-    runner_up_score: Float[np.ndarray, " prompt"]
     margin: Float[np.ndarray, " prompt"]
     """Score less runner-up's score, or a lower bound of it; NaN for one candidate."""
     margin_is_exact: Bool[np.ndarray, " prompt"]
@@ -72,9 +71,6 @@ class PromptScores:
     free_prediction: Int[np.ndarray, " prompt"]
     """Best token of the whole vocabulary."""
     free_log_probability: Float[np.ndarray, " prompt"]
-    expansions: Int[np.ndarray, " prompt"]
-    """Nodes whose distribution was asked for, the end of the prompt included."""
-    rounds: Int[np.ndarray, " prompt"]
     first_token: tuple[Float[np.ndarray, " _candidate"], ...]
     """Log-probability of each candidate's first token."""
     vectors: tuple[Float[np.ndarray, " _candidate"], ...] | None = None

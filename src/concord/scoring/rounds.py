@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from concord.models.memory import TokenBudget, run_or_halve
 from concord.scoring.batching import Row, batches
@@ -25,7 +23,6 @@ from concord.scoring.work import WorkCounts, work_of_batch
 Jobs = Int[np.ndarray, " job"]
 Nodes = Int[np.ndarray, " _node"]
 Members = Int[np.ndarray, " _prompt"]
-OnStates = Callable[[Int[np.ndarray, " prompt"], Float[Tensor, "prompt d_model"]], None]
 
 
 @dataclass
@@ -46,7 +43,6 @@ class Run:
     members: list[Members]
     """The call's prompts that each job stands for."""
     progress: Callable[[int], None] | None
-    on_states: OnStates | None
     counts: WorkCounts
     rounds: Jobs
     unread: Jobs
@@ -116,7 +112,6 @@ def _take(run: Run, readings: Readings) -> None:
     for group in np.unique(groups):
         _tell(run, readings, jobs, np.flatnonzero(groups == group))
     _keep(run, readings, jobs)
-    _hand_on_states(run, readings.states, ended)
     if run.progress is not None:
         over = [job for job in set(jobs.tolist()) if not run.unread[job]]
         finished = sum(len(run.members[j]) for j in over if j not in run.following)
@@ -153,13 +148,3 @@ def _keep(run: Run, readings: Readings, jobs: Jobs) -> None:
         return
     rows = {job: row for row, job in enumerate(jobs.tolist()) if job in run.following}
     run.plan.kept.keep(readings.cache, rows, skip=run.plan.skipped)
-
-
-def _hand_on_states(
-    run: Run, states: Float[Tensor, "end d_model"], jobs: Int[np.ndarray, " end"]
-) -> None:
-    if run.on_states is None or not len(jobs):
-        return
-    members = [run.members[job] for job in jobs]
-    counts = torch.tensor([len(own) for own in members], device=states.device)
-    run.on_states(np.concatenate(members), states.repeat_interleave(counts, dim=0))

@@ -40,8 +40,6 @@ class CandidateTrie:
     """Nodes passed by each candidate, from the root; -1 beyond its end."""
     candidate_edges: Int[np.ndarray, "candidate length"]
     """The edge each candidate takes at each of those nodes; -1 beyond its end."""
-    duplicates: tuple[tuple[int, int], ...]
-    """(first, later) candidates with the same tokens: same score, the first wins."""
     shadowing: tuple[tuple[int, int], ...]
     """(shorter, longer): the shorter begins the longer and never scores below it."""
 
@@ -125,7 +123,6 @@ def build_trie(candidates: Sequence[Tokens], *, texts: Sequence[str]) -> Candida
         candidate_edges=_paths(
             ids, {path: index for index, path in enumerate(edges)}, first=1
         ),
-        duplicates=_duplicates(ids),
         shadowing=_shadowing(ids),
     )
 
@@ -160,15 +157,6 @@ def _paths(
             index[own[: step + first]] for step in range(len(own))
         ]
     return paths
-
-
-def _duplicates(candidates: Sequence[Tokens]) -> tuple[tuple[int, int], ...]:
-    first: dict[Tokens, int] = {}
-    return tuple(
-        (first[own], index)
-        for index, own in enumerate(candidates)
-        if first.setdefault(own, index) != index
-    )
 
 
 def _shadowing(candidates: Sequence[Tokens]) -> tuple[tuple[int, int], ...]:
