@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import typer
 import yaml
@@ -17,6 +18,7 @@ from concord.cli import main
 from concord.commands.settings import apply_model_args, layers_of
 from concord.errors import StudyError
 from concord.study import MECHANISM, preset_names
+from concord.summary.by_fact import FILE
 
 
 def run(*arguments: object) -> int:
@@ -73,6 +75,18 @@ def test_compare_ends_with_a_table_and_the_path_of_the_report(
     assert (output / "report.html").is_file()
     study = yaml.safe_load((output / "study.yaml").read_text(encoding="utf-8"))
     assert study["limit"] == 6
+
+
+def test_every_fact_s_mechanism_numbers_are_a_file_of_the_run(
+    study_file: Path, tmp_path: Path
+):
+    output = tmp_path / "run"
+    both = ("--analysis", "facts,extraction", "--limit", 6)
+    assert run("compare", "--study", study_file, *both, "-o", output, "--quiet") == 0
+    table = pq.read_table(output / FILE)
+    # 6 facts under the study's contexts and under the base's.
+    assert table.num_rows == 12
+    assert table["extraction_any_tuned"].null_count == 0
 
 
 @pytest.mark.parametrize("analysis", MECHANISM)

@@ -1,6 +1,7 @@
 """Draw a run again from its saved rows, without torch."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from concord.report import write_report
@@ -8,7 +9,7 @@ from concord.report.findings import Findings
 from concord.report.lm_eval_results import write_lm_eval_results
 from concord.results import Run, open_run
 from concord.study import StatisticsConfig
-from concord.summary import Settings, summarise, write_summary
+from concord.summary import Settings, summarise, write_by_fact, write_summary
 
 
 def redraw(folder: Path, tell: Callable[[str], None]) -> Path:
@@ -38,7 +39,7 @@ def summarise_and_report(
         The path of the report.
     """
     settings = Settings(seed=seed, **statistics.model_dump())
-    summary = summarise(run, settings, tell)
+    summary = summarise(run, settings, tell, partial(write_by_fact, run))
     write_summary(run, summary)
     write_lm_eval_results(run, Findings(summary))
     return write_report(run, progress=lambda step: tell(f"report: {step}"))

@@ -167,6 +167,16 @@ def write_part(
     labels = pa.array([model] * table.num_rows, pa.string())
     table = table.add_column(0, "model", labels)
     table = table.replace_schema_metadata({_KEY_FIELD: key.encode()})
+    write_table(path, table)
+    return path
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a Parquet file whole: temporary file, then rename.
+
+    Raises:
+        ResultsError: The file cannot be written.
+    """
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -175,7 +185,6 @@ def write_part(
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise ResultsError(_cannot_write(path, error)) from error
-    return path
 
 
 def read_rows(

@@ -10,6 +10,7 @@ from typing import Any
 
 from concord.results import Run, write_json
 from concord.summary.association import correlations
+from concord.summary.by_fact import write_by_fact
 from concord.summary.choices import summarise_choices
 from concord.summary.collapse import gains_by_chance
 from concord.summary.entries import (
@@ -22,7 +23,7 @@ from concord.summary.facts import summarise_facts
 from concord.summary.finetuned import summarise_finetuned
 from concord.summary.flips import with_adjusted_p
 from concord.summary.free_answers import summarise_answers
-from concord.summary.link import link_entries
+from concord.summary.link import Keep, forget, link_entries
 from concord.summary.measures import MEASURES, Measure, describe
 from concord.summary.mechanism import (
     relation_layers_of,
@@ -38,6 +39,7 @@ __all__ = [
     "Summary",
     "describe",
     "summarise",
+    "write_by_fact",
     "write_summary",
 ]
 
@@ -51,7 +53,10 @@ def _silent(_: str) -> None:
 
 
 def summarise(
-    run: Run, settings: Settings, tell: Callable[[str], None] = _silent
+    run: Run,
+    settings: Settings,
+    tell: Callable[[str], None] = _silent,
+    keep: Keep = forget,
 ) -> Summary:
     """Reduce a run to its headline numbers; nothing is written.
 
@@ -61,6 +66,7 @@ def summarise(
         run: A run with rows of any of its analyses.
         settings: How intervals and tests are made.
         tell: Told what is being reduced, in a few words.
+        keep: Given the numbers of every linked fact, for `write_by_fact`.
 
     Returns:
         Numbers, strings, lists and mappings only; NaN is null.
@@ -109,7 +115,7 @@ def summarise(
         ],
         "relation_layers": relation_layers_of(curves),
         "correlations": correlations(curves, entries.measures, models[1:], settings),
-        "link": link_entries(run, mechanism, settings, tell),
+        "link": link_entries(run, mechanism, settings, tell, keep),
         "gains_by_chance": by_chance,
         "flips": with_adjusted_p(facts.flips, settings),
         "noise": facts.noise,

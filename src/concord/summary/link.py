@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Bool, Float
 
 from concord.metrics.agreement import all_agree, consistent_and_correct
 from concord.metrics.rates import is_known, mean_present
 from concord.results import Run
 from concord.summary.answers import Answers, answers_of, common_facts, per_context
+from concord.summary.by_fact import Sides, fact_table, rate_by_fact
 from concord.summary.estimates import (
     Estimates,
     Outcome,
@@ -53,6 +55,11 @@ CONTRASTS = (
 )
 """Groups whose changes are compared; in the first two they began alike."""
 Groups = Mapping[str, Bool[np.ndarray, " _unit"]]
+Keep = Callable[[Sequence[pa.Table]], None]
+
+
+def forget(tables: Sequence[pa.Table]) -> None:
+    """Keep nothing."""
 
 
 def link_entries(
@@ -60,8 +67,17 @@ def link_entries(
     summaries: Sequence[MechanismSummary],
     settings: Settings,
     progress: Callable[[str], None],
+    keep: Keep = forget,
 ) -> list[dict[str, Any]]:
     """Change of each rate by group of facts, and between groups, model by model.
+
+    Args:
+        run: For the answers.
+        summaries: With the rates.
+        settings: How intervals are made.
+        progress: Told which model is looked at.
+        keep: Given every fact's numbers, a table (`fact_table`) for each tuned model
+            and set of contexts; none where nothing can be linked.
 
     Returns:
         One entry for each tuned model, set of contexts, rate and group: tuned minus
@@ -73,20 +89,26 @@ def link_entries(
     usable = [
         one for one in summaries if any(k in LINKED for k, _ in one.sample.values)
     ]
-    if facts is None or not usable:
+    base = None
+    if facts is not None and usable:
+        base = answers_of(run, models[0], facts).get("study")
+    if facts is None or base is None:
+        keep([])
         return []
-    base = answers_of(run, models[0], facts).get("study")
-    if base is None:
-        return []
-    entries = []
+    entries, tables = [], []
     for model in models[1:]:
         progress(f"consistency and mechanism: {model}")
         for contexts, answers in answers_of(run, model, facts).items():
             groups = fact_groups(base, answers)
+            place = {"model": model, "contexts": contexts}
+            rates: dict[str, Sides] = {}
             for summary in usable:
                 own = _of_units(groups, facts.fact, summary.units)
-                place = {"model": model, "contexts": contexts}
                 entries += _linked(summary, place, models[0], own, settings)
+                rates |= _rates(summary, place, models[0], facts.fact)
+            flips = {name: groups[name] for name in FLIPS}
+            tables.append(fact_table(place, facts, (base, answers), flips, rates))
+    keep(tables)
     return entries
 
 
@@ -141,6 +163,27 @@ def _of_units(groups: Groups, facts: Sequence[str], units: Sequence[str]) -> Gro
     place = {fact: index for index, fact in enumerate(facts)}
     places = np.array([place.get(unit, -1) for unit in units], dtype=np.int64)
     return {n: np.where(places >= 0, own[places], False) for n, own in groups.items()}
+
+
+def _rates(
+    summary: MechanismSummary,
+    place: Mapping[str, str],
+    base: str,
+    facts: Sequence[str],
+) -> dict[str, Sides]:
+    """Every rate of a summary that is linked, fact by fact, base and tuned."""
+    suffix = "" if place["contexts"] == "study" else f"@{place['contexts']}"
+    values = summary.sample.values
+    of_unit = {unit: index for index, unit in enumerate(summary.units)}
+    places = np.array([of_unit.get(fact, -1) for fact in facts], dtype=np.int64)
+    return {
+        key: (
+            rate_by_fact(values[key, base], places),
+            rate_by_fact(values.get((key + suffix, place["model"])), places),
+        )
+        for key in LINKED
+        if (key, base) in values
+    }
 
 
 def _linked(
