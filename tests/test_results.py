@@ -3,6 +3,7 @@ import os
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from concord import results
@@ -69,11 +70,31 @@ def test_a_foreign_part_is_an_error(run: Run):
         finished_parts(run, "facts", "b", key)
 
 
-def test_a_cut_part_is_measured_again(run: Run):
+@pytest.mark.parametrize("broken", ["cut", "garbled", "empty"])
+def test_a_broken_part_is_measured_again_and_named(
+    run: Run, broken: str, caplog: pytest.LogCaptureFixture
+):
     key = claim(run, "facts", "b", {"seed": 0})
     path = _write(run, "b", "00000", [1, 2, 3], key)
-    path.write_bytes(path.read_bytes()[:-20])
+    whole = path.read_bytes()
+    garbled = whole[:-60] + bytes(52) + whole[-8:]
+    path.write_bytes({"cut": whole[:-20], "garbled": garbled, "empty": b""}[broken])
     assert finished_parts(run, "facts", "b", key) == set()
+    assert f"{path}: cut or broken" in caplog.text
+
+
+def test_a_part_that_may_not_be_read_is_never_measured_twice(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    key = claim(run, "facts", "b", {"seed": 0})
+    path = _write(run, "b", "00000", [1], key)
+
+    def forbidden(*given: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(pq, "read_schema", forbidden)
+    with pytest.raises(ResultsError, match=f"{path.name}: cannot read .Permission"):
+        finished_parts(run, "facts", "b", key)
 
 
 def test_a_full_disk_leaves_what_was_there(run: Run, monkeypatch: pytest.MonkeyPatch):

@@ -8,6 +8,7 @@ different key is refused with the differing field named.
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterable, Mapping
@@ -23,6 +24,8 @@ import pyarrow.parquet as pq
 import yaml
 
 from concord.errors import ResultsError, did_you_mean
+
+logger = logging.getLogger(__name__)
 
 _KEY_FIELD = b"concord.key"
 
@@ -132,16 +135,16 @@ def named_differences(found: Any, wanted: Any, name: str = "") -> str:
 def finished_parts(run: Run, analysis: str, model: str, key: str) -> set[str]:
     """Names of the parts that are whole and carry the key.
 
-    A part that cannot be read is left out, so it is measured again.
+    A part that is cut or broken is left out, so it is measured again.
 
     Raises:
-        ResultsError: A part carries another key (two runs were mixed in one folder).
+        ResultsError: A part carries another key (two runs were mixed in one folder), or
+            may not be read.
     """
     names = set()
     for path in run.parts(analysis, model):
-        try:
-            metadata = pq.read_schema(path).metadata or {}
-        except (pa.ArrowInvalid, OSError):
+        metadata = _metadata_of(path)
+        if metadata is None:
             continue
         if metadata.get(_KEY_FIELD, b"").decode() != key:
             raise ResultsError(
@@ -150,6 +153,22 @@ def finished_parts(run: Run, analysis: str, model: str, key: str) -> set[str]:
             )
         names.add(path.stem.removeprefix("part-"))
     return names
+
+
+def _metadata_of(path: Path) -> Mapping[bytes, bytes] | None:
+    """What a part says of itself; None when it is no whole Parquet file."""
+    try:
+        return pq.read_schema(path).metadata or {}
+    except (pa.ArrowInvalid, OSError) as error:
+        # The system numbers its errors; pyarrow's own, of a broken file, have none.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise ResultsError(
+                f"{path}: cannot read ({error.strerror or error}); needed: every part, "
+                "so that none is measured twice; mend its permissions or disk, then "
+                "give the same command again"
+            ) from error
+        logger.warning("%s: cut or broken (%s); measured again", path, error)
+        return None
 
 
 def write_part(
