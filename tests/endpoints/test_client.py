@@ -126,11 +126,10 @@ def test_a_slow_server_is_given_up_in_time():
     with serving(answer) as server:
         limits = {"timeout_seconds": 0.2, "attempts": 2}
         with client_of(server.url, **limits) as client:
-            started = time.monotonic()
             with pytest.raises(ModelError, match="no whole reply within 0.2 s"):
                 ask(client)
-            assert time.monotonic() - started < 4
         release.set()
+        assert len(server.requests) == 2
 
 
 def test_a_busy_server_is_given_the_time_it_asks_for():
@@ -312,10 +311,11 @@ def test_one_failure_ends_all_and_what_waits_is_given_up(
         return Reply({"error": "busy"}, status=503)
 
     with serving(answer) as server, client_of(server.url, attempts=5) as client:
-        started = time.monotonic()
         with pytest.raises(ModelError, match="400: not you"):
             client.ask_all(lambda t: ask(client, t), list("12345"), lambda n: None)
-        assert time.monotonic() - started < 10
+        asked = [request.body["prompt"] for request in server.requests]
+    # Nobody came back after the pause: each was asked once at most.
+    assert len(asked) == len(set(asked))
 
 
 def test_a_connection_made_after_another_request_failed_is_given_back(
