@@ -41,6 +41,7 @@ def content() -> dict[str, Any]:
                 "low": 0.05,
                 "high": 0.35,
                 "n": {"facts": 7, "subjects": 5},
+                "n_against": {"facts": 6, "subjects": 4},
             }
             | {"against": "stayed inconsistent"},
         ],
@@ -103,7 +104,7 @@ def test_groups_are_compared_in_a_table_of_their_own():
     assert tables["mechanism-contrasts"].printed() == [
         [
             "tuned", "same", "Extraction by attention", "became consistent",
-            "stayed inconsistent", ".200 [.050, .350]", "7", "5", "",
+            "stayed inconsistent", ".200 [.050, .350]", "7", "6", "5", "4", "",
         ]
     ]  # fmt: skip
 

@@ -185,16 +185,16 @@ def test_the_link_splits_the_change_by_what_became_of_consistency(run: Run):
     assert "too few subjects" in found["stayed consistent"]["reason"]
 
 
-def test_groups_that_began_alike_are_compared(run: Run):
+def test_groups_of_one_or_two_subjects_are_not_compared(run: Run):
     found = {(e["group"], e["against"]): e for e in linked_run(run) if e["against"]}
-    values = {pair: entry["value"] for pair, entry in found.items()}
-    assert values == {
-        ("became consistent", "stayed inconsistent"): 1.0,
-        ("became inconsistent", "stayed consistent"): -0.25,
-        ("became consistent", "became inconsistent"): 1.0,
-    }
-    sizes = found["became consistent", "stayed inconsistent"]["n"]
-    assert sizes == {"facts": 3, "subjects": 3}
+    assert {(e["value"], e["low"]) for e in found.values()} == {(None, None)}
+    entry = found["became consistent", "stayed inconsistent"]
+    assert entry["n"] == {"facts": 2, "subjects": 2}
+    assert entry["n_against"] == {"facts": 1, "subjects": 1}
+    assert entry["reason"] == (
+        "found 2 subjects in the group 'became consistent' and 1 subjects in the group "
+        "'stayed inconsistent'; a comparison needs 3 in each"
+    )
 
 
 def test_the_interval_of_a_contrast_is_drawn_over_subjects():
@@ -216,6 +216,9 @@ def test_the_interval_of_a_contrast_is_drawn_over_subjects():
     entries = _linked(summary, place, "base", groups, settings)
     (found,) = [entry for entry in entries if entry["against"] == "stayed inconsistent"]
     assert found["value"] == 0.5
+    assert found["n"] == found["n_against"] == {"facts": 20, "subjects": 20}
+    (empty,) = [entry for entry in entries if entry["against"] == "stayed consistent"]
+    assert empty["value"] is None and "0 subjects" in empty["reason"]
     half = 1.96 * np.sqrt(0.25 / 20)
     assert found["low"] == pytest.approx(0.5 - half, abs=0.04)
     assert found["high"] == pytest.approx(0.5 + half, abs=0.04)

@@ -33,8 +33,11 @@ def _contrasts(findings: Findings) -> Table:
             entry["group"],
             entry["against"],
             entry,
-            entry["n"]["facts"],
-            entry["n"]["subjects"],
+            *(
+                entry[n][unit]
+                for unit in ("facts", "subjects")
+                for n in ("n", "n_against")
+            ),
             entry.get("reason") or "",
         )
         for entry in _linked(findings)
@@ -53,7 +56,9 @@ def _contrasts(findings: Findings) -> Table:
             Column("less facts that"),
             Column("difference", with_interval, _CHANGE),
             Column("facts"),
+            Column("less facts"),
             Column("subjects"),
+            Column("less subjects"),
             Column("note"),
         ),
         tuple(rows),

@@ -54,6 +54,8 @@ CONTRASTS = (
     ("became consistent", "became inconsistent"),
 )
 """Groups whose changes are compared; in the first two they began alike."""
+FEWEST_SUBJECTS = 3
+"""Of each group that is compared: below this one subject decides."""
 Groups = Mapping[str, Bool[np.ndarray, " _unit"]]
 Keep = Callable[[Sequence[pa.Table]], None]
 
@@ -241,13 +243,27 @@ def _contrasts(
     entries = []
     for index, (key, one, other) in enumerate(named):
         pair = sizes[first[index]], sizes[second[index]]
-        counts = {name: pair[0][name] + pair[1][name] for name in pair[0]}
-        if not (pair[0]["facts"] and pair[1]["facts"]):
-            counts = dict.fromkeys(counts, 0)
         entry: dict[str, Any] = {**place, "key": key, "group": one, "against": other}
-        entry |= _estimate(found.estimate[index], low[index], high[index], counts)
+        entry |= _estimate(found.estimate[index], low[index], high[index], pair[0])
+        few = _too_few((one, other), pair)
+        if few:
+            entry |= {"value": None, "low": None, "high": None, "reason": few}
+        entry["n_against"] = pair[1]
         entries.append(entry | {"after": None, "before": None})
     return entries
+
+
+def _too_few(groups: tuple[str, str], sizes: tuple[dict[str, int], ...]) -> str:
+    """Which of two groups is too small to be compared; empty if neither is."""
+    found = [
+        f"{own['subjects']} subjects in the group {name!r}"
+        for name, own in zip(groups, sizes, strict=True)
+        if own["subjects"] < FEWEST_SUBJECTS
+    ]
+    needed = (
+        f"found {' and '.join(found)}; a comparison needs {FEWEST_SUBJECTS} in each"
+    )
+    return needed if found else ""
 
 
 def _sizes(
