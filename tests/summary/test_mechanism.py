@@ -26,7 +26,7 @@ from concord.summary.mechanism import (
     relation_layers,
     summarise_mechanism,
 )
-from concord.summary.mechanism_recipes import RECIPES
+from concord.summary.mechanism_recipes import RECIPES, _first_events
 
 SETTINGS = Settings(replicates=200, permutations=200, level=0.95, seed=0)
 FACTS, TEMPLATES, CONTEXTS = 6, 2, 2
@@ -53,8 +53,11 @@ def write_extraction(run: Run, model: str, contexts: str, events: np.ndarray) ->
         rows.append(
             identity(contexts, *place)
             | {"free_token": "a", "prediction_token": "a" if place[2] else "b"}
-            | {f"mhsa_rank_{name}": ranks for name in ("free", "prediction")}
-            | {f"mlp_rank_{name}": [7, 7, 7] for name in ("free", "prediction")}
+            | {f"mhsa_rank_{name}": ranks for name in ("free", "prediction", "object")}
+            | {
+                f"mlp_rank_{name}": [7, 7, 7]
+                for name in ("free", "prediction", "object")
+            }
         )
     write(run, "extraction", model, contexts, rows)
 
@@ -346,7 +349,7 @@ def test_gaps_are_split_by_agreement_and_by_context(run: Run):
         {
             "contexts": "study", "context": context, "kind": kind, "last_token": "any",
             "relation": None if fact is None else "r", "fact": fact, "subject": fact,
-            "cosines": [0.0, 9.0, cosine],
+            "template": None, "other_template": None, "cosines": [0.0, 9.0, cosine],
         }
         for context, kind, fact, cosine in (
             (0, "nonparaphrase", None, 0.1),
@@ -383,7 +386,7 @@ def test_extraction_over_relations_stands_beside_that_over_prompts(run: Run):
             | {
                 f"{sublayer}_rank_{target}": [0 if fact == 3 else 5]
                 for sublayer in ("mhsa", "mlp")
-                for target in ("free", "prediction")
+                for target in ("free", "prediction", "object")
             }
             for fact in range(4)
         ]
@@ -533,3 +536,73 @@ def test_a_subject_counts_once_in_the_mean_over_subjects(run: Run):
     assert values["enrichment.attributes_rate"] == [pytest.approx((0 + 0.3) / 2)]
     assert values["enrichment.attributes_rate_of_subjects"] == [pytest.approx(0.3)]
     assert values["enrichment.attributes_rate_gain_of_subjects"] == [pytest.approx(0.3)]
+
+
+def write_pairs(run: Run, model: str, contexts: str, kinds: str, step: float) -> None:
+    """Pairs of two facts in one context, agreeing (a) or not (d), and the level .1."""
+    rows = [
+        identity(contexts, 0, fact, 0)
+        | {"other_template": 1, "last_token": "any"}
+        | {"kind": {"a": "agreeing_pair", "d": "disagreeing_pair"}[kind]}
+        | {"cosines": [0.5, 0.5, 0.9, 0.5 + step * (fact + 1)]}
+        for fact, kind in enumerate(kinds)
+    ]
+    level = identity(contexts, 0, 0, 0) | {"fact": None, "subject": None}
+    level |= {"template": None, "other_template": None, "last_token": "any"}
+    rows.append(level | {"kind": "nonparaphrase", "cosines": [0.1, 0.1, 0.1, 0.1]})
+    write(run, "relations", model, contexts, rows)
+
+
+def test_base_and_tuned_are_compared_on_pairs_that_are_alike_in_both(run: Run):
+    write_pairs(run, "base", "study", "aadd", 0.0)
+    write_pairs(run, "tuned", "study", "adad", 0.1)
+    write_pairs(run, "tuned", "same", "aaad", 0.0)
+    recipe = next(own for own in RECIPES if own.join is not None)
+    found = summarise_mechanism(run, SETTINGS, silent)
+    curves = {
+        (curve["key"], curve["model"], curve["contexts"]): curve
+        for one in found
+        for curve in one.curves
+    }
+    assert recipe.analysis == "relations"
+    key = "relations.gap_both_agreeing"
+    # Fact 0 alone agrees in both: its cosine .5 + .1 less the level .1, against .4.
+    own = curves[key, "tuned", "study"]
+    assert own["n"] == {"facts": 1, "subjects": 1}
+    np.testing.assert_allclose(own["value"], [0.4, 0.4, 0.5], atol=1e-6)
+    base = curves[f"{key}_of_base", "tuned", "study"]
+    np.testing.assert_allclose(base["value"], [0.4, 0.4, 0.4], atol=1e-6)
+    change = curves["relations.change_both_agreeing", "tuned", "study"]
+    np.testing.assert_allclose(change["value"], [0, 0, 0.1], atol=1e-6)
+    # Fact 3 alone disagrees in both: .5 + .4 - .1 against .4.
+    change = curves["relations.change_both_disagreeing", "tuned", "study"]
+    np.testing.assert_allclose(change["value"], [0, 0, 0.4], atol=1e-6)
+    # Under the base's prompts facts 0 and 1 agree in both.
+    assert curves[key, "tuned", "same"]["n"] == {"facts": 2, "subjects": 2}
+    assert not [place for place in curves if "both" in place[0] and place[1] == "base"]
+
+
+def test_first_events_are_told_by_hand():
+    mhsa = np.array([[0, 1, 1], [0, 0, 1], [0, 0, 0], [0, 1, 0]], float)
+    mlp = np.array([[1, 0, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]], float)
+    found = {name: own[:, 0] for name, own in _first_events(mhsa, mlp).items()}
+    np.testing.assert_array_equal(found["first_layer"], [0, 2, np.nan, 1])
+    np.testing.assert_array_equal(found["event_layers"], [3, 1, np.nan, 1])
+    np.testing.assert_array_equal(found["mhsa_first"], [0, 1, np.nan, 1])
+
+
+def test_events_are_counted_where_top_token_and_candidate_coincide(run: Run):
+    events = np.zeros((CONTEXTS, FACTS, TEMPLATES, 3), dtype=bool)
+    events[:, :, 1, 2] = True
+    write_extraction(run, "base", "study", events)
+    write_extraction(run, "tuned", "study", events)
+    (macro, *_) = (
+        one.sample
+        for one in summarise_mechanism(run, SETTINGS, silent)
+        if ("extraction.mhsa_coinciding", "base") in one.sample.values
+    )
+    # Template 1 alone has "a" for both tokens, and all its prompts have an event.
+    own = macro.values["extraction.mhsa_coinciding", "base"]
+    assert own.numerator.sum() == own.denominator.sum() == CONTEXTS * FACTS
+    whole = macro.values["extraction.mhsa", "base"]
+    assert whole.denominator.sum() == CONTEXTS * FACTS * TEMPLATES

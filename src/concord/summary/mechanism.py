@@ -63,7 +63,7 @@ def _summarise(
         return None
     base: dict[str, Estimates] = {}
     for model in run.models():
-        table = _rows(run, recipe, model)
+        table = _joined(run, recipe, model)
         if table is None:
             continue
         progress(f"{recipe.analysis}: {model}")
@@ -134,6 +134,19 @@ def _rows(
 ) -> pa.Table | None:
     table = read_rows(run, recipe.analysis, model, columns)
     return table if table is not None and table.num_rows else None
+
+
+def _joined(run: Run, recipe: Recipe, model: str) -> pa.Table | None:
+    """A model's rows, with the base's beside them where the recipe asks for both."""
+    table = _rows(run, recipe, model)
+    if recipe.join is None or table is None:
+        return table
+    base = run.models()[0]
+    theirs = None if model == base else _rows(run, recipe, base)
+    if theirs is None:
+        return None
+    found = recipe.join(table, theirs)
+    return found if found.num_rows else None
 
 
 def _drawn(

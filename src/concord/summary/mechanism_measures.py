@@ -122,6 +122,58 @@ MECHANISM_MEASURES: dict[str, Measure] = {
     "extraction.mlp_prediction": replace(
         _EVENT, title="Extraction of the best candidate by the MLP"
     ),
+    "extraction.mhsa_object": replace(
+        _EVENT,
+        title="Extraction of the object by attention",
+        meaning="Share of prompts for which at least one update of attention has the "
+        "first token of the right object on top.",
+    ),
+    "extraction.mlp_object": replace(
+        _EVENT,
+        title="Extraction of the object by the MLP",
+        meaning="Share of prompts for which at least one update of the MLP has the "
+        "first token of the right object on top.",
+    ),
+    "extraction.mhsa_coinciding": replace(
+        _EVENT,
+        title="Extraction by attention where top token and candidate coincide",
+        meaning="The same over the prompts whose top token begins the best candidate.",
+        formula="prompts with an event / prompts whose top token begins the best "
+        "candidate",
+    ),
+    "extraction.mlp_coinciding": replace(
+        _EVENT,
+        title="Extraction by the MLP where top token and candidate coincide",
+        meaning="The same over the prompts whose top token begins the best candidate.",
+        formula="prompts with an event / prompts whose top token begins the best "
+        "candidate",
+    ),
+    "extraction.first_layer": replace(
+        _EVENT,
+        title="First layer with an event",
+        meaning="First layer in which an update has the model's own top token on top, "
+        "over the prompts that have one.",
+        formula="mean first layer with an event, layers counted from 0",
+        unit="layers",
+        highest=None,
+    ),
+    "extraction.event_layers": replace(
+        _EVENT,
+        title="Layers with an event",
+        meaning="Number of layers in which an update has the model's own top token on "
+        "top, over the prompts that have one.",
+        formula="mean number of layers with an event",
+        unit="layers",
+        lowest=1.0,
+        highest=None,
+    ),
+    "extraction.mhsa_first": replace(
+        _EVENT,
+        title="Attention extracts first",
+        meaning="Share of the prompts with an event whose first one is attention's; "
+        "within a layer attention writes before the MLP.",
+        formula="prompts whose first event is attention's / prompts with an event",
+    ),
     "extraction.free_is_prediction": replace(
         _EVENT,
         title="Top token is the best candidate's",
@@ -152,6 +204,42 @@ MECHANISM_MEASURES: dict[str, Measure] = {
         formula="mean cosine in one relation - mean cosine across relations",
         lowest=-2.0,
         highest=2.0,
+    ),
+    "relations.same_any": replace(
+        _COSINE,
+        title="Same relation, any last token",
+        meaning="The same, with equal last tokens among the pairs, which alone make "
+        "states alike.",
+    ),
+    "relations.different_any": replace(
+        _COSINE, title="Different relations, any last token"
+    ),
+    "relations.contrast_any": replace(
+        _COSINE,
+        title="Same less different relation, any last token",
+        meaning="How much more alike prompts of one relation are than prompts of two; "
+        "last tokens may be equal.",
+        formula="mean cosine in one relation - mean cosine across relations",
+        lowest=-2.0,
+        highest=2.0,
+    ),
+    "relations.gap_both_*": replace(
+        _COSINE,
+        title="Gap of pairs alike in base and tuned",
+        meaning="Gap over the pairs of templates whose predictions agree in both base "
+        "and tuned (or disagree in both), of the tuned model or of the base.",
+        formula="mean cosine of these pairs - cosine across facts of that model",
+        lowest=-2.0,
+        highest=2.0,
+    ),
+    "relations.change_both_*": replace(
+        _COSINE,
+        title="Change of the gap on the same pairs",
+        meaning="Tuned less base over the pairs of templates whose predictions agree "
+        "in both (or disagree in both), so that both are over the same pairs.",
+        formula="gap of the tuned model - gap of the base, over the same pairs",
+        lowest=-4.0,
+        highest=4.0,
     ),
     "relations.gap_agreeing": replace(
         _COSINE,

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 
 from concord.summary.columns import codes_of, integers_of, numbers_of
 from concord.summary.layers import Values, matrix_of
+from concord.summary.shared_pairs import KINDS, shared_gaps, shared_pairs
 
 Columns = Callable[[pa.Table, dict[str, Any]], dict[str, Values]]
 Remark = Callable[[pa.Table, dict[str, Any]], str | None]
@@ -37,6 +38,8 @@ class Recipe:
     """What is measured of a subject is one number in all of its relations."""
     remarks: tuple[Remark, ...] = ()
     """What a reader must know of the rows of one model."""
+    join: Callable[[pa.Table, pa.Table], pa.Table] | None = None
+    """Joins rows of a tuned model with the base's; the base by itself has no curves."""
 
 
 def is_cell(column: pa.ChunkedArray, value: str) -> Bool[np.ndarray, " row"]:
@@ -118,27 +121,58 @@ def _not_found(table: pa.Table, study: dict[str, Any]) -> str | None:
     )
 
 
+_TARGETS = {"free": "", "prediction": "_prediction", "object": "_object"}
+"""Target of an event -> what is added to a curve's name."""
+
+
 def _extraction(table: pa.Table, study: dict[str, Any]) -> dict[str, Values]:
+    """Events of each target; of the top token also where it begins the candidate."""
+    coincide = _coincide(table)[:, None]
     found = {}
-    for target, suffix in (("free", ""), ("prediction", "_prediction")):
-        for sublayer in ("mhsa", "mlp"):
+    for sublayer in ("mhsa", "mlp"):
+        for target, suffix in _TARGETS.items():
             ranks = matrix_of(table[f"{sublayer}_rank_{target}"])
             is_event = (ranks == 0).astype(np.float32)
             found[f"{sublayer}{suffix}"] = np.where(np.isnan(ranks), np.nan, is_event)
+        own = np.where(coincide, found[sublayer], np.nan)
+        found[f"{sublayer}_coinciding"] = own
     return found
 
 
-def _extraction_totals(table: pa.Table, study: dict[str, Any]) -> dict[str, Values]:
-    """Per prompt: any event, and whether both targets are one token."""
-    events = _extraction(table, study)
-    totals = {name: own.max(axis=1, keepdims=True) for name, own in events.items()}
-    totals["any"] = np.maximum(totals["mhsa"], totals["mlp"])
+def _coincide(table: pa.Table) -> Bool[np.ndarray, " row"]:
+    """Prompts whose top token is the first of the best candidate."""
     free, tokens = codes_of(table["free_token"])
     answers, others = codes_of(table["prediction_token"])
     place = {token: index for index, token in enumerate(tokens)}
     alike = np.array([place.get(one, -1) for one in others], dtype=np.int64)
-    totals["free_is_prediction"] = (free == alike[answers]).astype(float)[:, None]
-    return totals
+    return free == alike[answers]
+
+
+def _extraction_totals(table: pa.Table, study: dict[str, Any]) -> dict[str, Values]:
+    """Per prompt: any event, where the first is, and whether both targets are one."""
+    events = _extraction(table, study)
+    totals = {name: own.max(axis=1, keepdims=True) for name, own in events.items()}
+    totals["any"] = np.maximum(totals["mhsa"], totals["mlp"])
+    totals["free_is_prediction"] = _coincide(table).astype(float)[:, None]
+    return totals | _first_events(events["mhsa"], events["mlp"])
+
+
+def _first_events(mhsa: Values, mlp: Values) -> dict[str, Float[np.ndarray, "row 1"]]:
+    """Of prompts with an event: its first layer, layers with one, what comes first."""
+    either = np.maximum(mhsa, mlp) == 1
+    has_event = either.any(axis=1)
+    first = np.where((mhsa == 1).any(axis=1), (mhsa == 1).argmax(axis=1), np.inf)
+    first_mlp = np.where((mlp == 1).any(axis=1), (mlp == 1).argmax(axis=1), np.inf)
+    found = {
+        "first_layer": np.minimum(first, first_mlp),
+        "event_layers": either.sum(axis=1),
+        # Within a block attention writes before the MLP.
+        "mhsa_first": first <= first_mlp,
+    }
+    return {
+        name: np.where(has_event, own.astype(float), np.nan)[:, None]
+        for name, own in found.items()
+    }
 
 
 def _macro(columns: Columns, *names: str) -> Columns:
@@ -191,15 +225,14 @@ def _at_the_front(table: pa.Table, study: dict[str, Any]) -> str | None:
 
 
 def _relations(table: pa.Table, study: dict[str, Any]) -> dict[str, Values]:
-    """Pairs whose last tokens differ; the last point is after the final norm."""
+    """Pairs whose last tokens differ, and of any; the last point is the final state."""
     cosines = _with_final_last(matrix_of(table["cosines"]))
-    differs = is_cell(table["last_token"], "differ")
-    return {
-        kind: np.where(
-            (is_cell(table["kind"], kind) & differs)[:, None], cosines, np.nan
-        )
-        for kind in ("same", "different")
-    }
+    found = {}
+    for kind in ("same", "different"):
+        for tokens, suffix in (("differ", ""), ("any", "_any")):
+            own = is_cell(table["kind"], kind) & is_cell(table["last_token"], tokens)
+            found[f"{kind}{suffix}"] = np.where(own[:, None], cosines, np.nan)
+    return found
 
 
 def gaps_of(table: pa.Table, study: dict[str, Any]) -> dict[str, Values]:
@@ -217,6 +250,19 @@ def gaps_of(table: pa.Table, study: dict[str, Any]) -> dict[str, Values]:
             place = (own & (contexts == context))[:, None]
             found[f"gap_{kind}_context_{context}"] = np.where(place, gaps, np.nan)
     return found
+
+
+def _with_base(own: pa.Table, base: pa.Table) -> pa.Table:
+    """Single pairs of one kind in a tuned model and the base, with the gaps of both."""
+    return shared_pairs(_single_with_gaps(own), _single_with_gaps(base))
+
+
+def _single_with_gaps(table: pa.Table) -> pa.Table:
+    gaps = _with_final_last(matrix_of(table["cosines"])) - _level(table)
+    is_single = np.logical_or.reduce([is_cell(table["kind"], kind) for kind in KINDS])
+    rows = np.flatnonzero(is_single)
+    column = pa.array(list(gaps[rows]), pa.list_(pa.float32()))
+    return table.take(rows).append_column("gaps", column)
 
 
 def _level(table: pa.Table) -> Values:
@@ -275,7 +321,22 @@ RECIPES = (
         unit="relation",
         state=_FINAL,
         has_number=False,
-        contrasts=(("contrast", "same", "different"),),
+        contrasts=(
+            ("contrast", "same", "different"),
+            ("contrast_any", "same_any", "different_any"),
+        ),
     ),
     Recipe("relations", gaps_of, is_micro=True, state=_FINAL, has_number=False),
+    Recipe(
+        "relations",
+        shared_gaps,
+        is_micro=True,
+        state=_FINAL,
+        has_number=False,
+        join=_with_base,
+        contrasts=tuple(
+            (f"change_both_{word}", f"gap_both_{word}", f"gap_both_{word}_of_base")
+            for word in KINDS.values()
+        ),
+    ),
 )
