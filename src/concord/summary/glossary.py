@@ -72,6 +72,13 @@ _GROUPS = {
     "finetuned": "Fine-tuned classifiers",
     "representation": "Representations",
 }
+_BY_FACT = (
+    "Where facts and mechanisms were both measured, `tables/mechanism-by-fact.parquet` "
+    "has every fact by itself: a row for each tuned model and set of contexts, with "
+    "agreement, accuracy and the rates of `mechanism-link`, each as `_base` and "
+    "`_tuned`, and what became of its consistency. A rate that was not measured is "
+    "null.\n"
+)
 _MADE = "<!-- Made by: python -m concord.summary.glossary docs -->"
 
 
@@ -91,6 +98,7 @@ def measures_page() -> str:
         "After a key may stand:\n",
         *(f"- `@{suffix}`: {meaning}" for suffix, meaning in SUFFIXES.items()),
         "",
+        _BY_FACT,
     ]
     groups: dict[str, list[str]] = {}
     for key, measure in MEASURES.items():
