@@ -209,6 +209,17 @@ def test_seeds_are_averaged_and_their_deviation_stands_beside(summary: Summary):
     # Of .7 and 1: (1 - .7) / sqrt(2).
     assert found["contexts_sd"] == pytest.approx(0.3 / 2**0.5)
     assert found["n"]["facts"] == 10
+    assert any("its deviation over seeds" in note for note in summary["notes"])
+
+
+def test_one_seed_promises_no_deviation(tmp_path: Path):
+    base = with_training(RTE_FIRST + held_out("rte", 5), 1e-4, 0)
+    run = write_run(tmp_path, {"base": base, "tuned": base})
+    found = summarise(run, Settings(100, 100, level=0.95, seed=0))
+    assert entry(found, "finetuned.rte.semantic")["contexts_sd"] is None
+    notes = " ".join(found["notes"])
+    assert "change is not known: each was trained with one seed." in notes
+    assert "deviation" not in notes
 
 
 def test_a_constant_classifier_scores_one_one_and_zero_and_is_called_so(

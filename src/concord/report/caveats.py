@@ -1,6 +1,5 @@
 """What this very run cannot tell: notes drawn from its own numbers."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -66,8 +65,8 @@ def _small(findings: Findings) -> list[str]:
     if not known or min(known) >= FEW_SUBJECTS:
         return []
     return [
-        f"Only {count(min(known))} subjects: differences of a few points cannot be "
-        "seen at this size."
+        f"Only {count(min(known))} subjects: differences in agreement of a few points "
+        "cannot be seen at this size."
     ]
 
 
@@ -99,7 +98,6 @@ def _noise(findings: Findings) -> list[str]:
     }
     if not measured:
         return ["No noise floor was measured: how many flips are near ties is unknown."]
-    worst = min(measured, key=lambda model: measured[model]["self_agreement"])
     delta = max(noise["delta"] for noise in measured.values())
     ties = [n["near_ties"] for n in measured.values() if is_number(n.get("near_ties"))]
     near = (
@@ -108,29 +106,53 @@ def _noise(findings: Findings) -> list[str]:
         else ""
     )
     return [
-        "Scored again in another batch, "
-        f"{number(measured[worst]['self_agreement'])} or more of each model's "
-        f"predictions stay (fewest: {worst}, of "
-        f"{count(measured[worst].get('n'))} prompts) and scores move by up to "
+        f"Scored again in another batch, {_kept(measured)} and scores move by up to "
         f"{delta:.2g} nats.{near}"
     ]
 
 
+def _kept(measured: Mapping[str, Mapping[str, Any]]) -> str:
+    """How many predictions stay, and whose fewest."""
+    shares = {model: noise["self_agreement"] for model, noise in measured.items()}
+    worst = min(shares, key=lambda model: shares[model])
+    of = f"{count(measured[worst].get('n'))} prompts"
+    if shares[worst] == 1:
+        return f"all predictions of every model stay (of {of} at least)"
+    if len(shares) == 1:
+        return f"{number(shares[worst])} of {worst}'s predictions stay (of {of})"
+    return (
+        f"{number(shares[worst])} or more of each model's predictions stay (fewest: "
+        f"{worst}, of {of})"
+    )
+
+
 def _power(findings: Findings) -> list[str]:
     """The smallest difference each comparison could be expected to see."""
-    sizes: dict[str, list[float]] = {}
+    found: dict[str, list[Mapping[str, Any]]] = {}
     for entry in findings.content.get("power", []):
         if is_number(entry.get("smallest_difference")):
-            sizes.setdefault(entry["key"], []).append(entry["smallest_difference"])
+            found.setdefault(entry["key"], []).append(entry)
     return [
         f"At this size a true difference in {_title(findings, key)} below "
-        f"{_span(found)} would be missed more than one time in five."
-        for key, found in sizes.items()
+        f"{_span([entry['smallest_difference'] for entry in entries])} would be missed "
+        f"more than one time in five{_tested(entries)}."
+        for key, entries in found.items()
     ]
 
 
+def _tested(entries: Sequence[Mapping[str, Any]]) -> str:
+    """What the smallest differences are adjusted for."""
+    tests = max(entry.get("tests") or 1 for entry in entries)
+    return f", with {tests} tuned models tested at once" if tests > 1 else ""
+
+
 def _title(findings: Findings, key: str) -> str:
-    return str(findings.measure(key).get("title") or key).lower()
+    """A measure's title and its data set, to stand within a sentence."""
+    measure = findings.measure(key)
+    title = str(measure.get("title") or key)
+    text = title[:1].lower() + title[1:] if title[1:2].islower() else title
+    dataset = measure.get("dataset")
+    return f"{text} on {dataset}" if dataset else text
 
 
 def _span(values: list[float]) -> str:
@@ -140,17 +162,26 @@ def _span(values: list[float]) -> str:
 
 def _missing(findings: Findings) -> list[str]:
     """Reasons for every dash, with what they concern."""
-    reasons: dict[str, Counter[str]] = {}
+    reasons: dict[str, dict[str, list[str]]] = {}
     for measure in findings.measures:
         for entry in measure.get("values", []):
             if not is_number(entry.get("value")):
                 reason = entry.get("reason") or "no reason given"
-                reasons.setdefault(reason, Counter())[measure["key"]] += 1
+                own = reasons.setdefault(reason, {})
+                own.setdefault(measure["key"], []).append(entry["model"])
     return [
-        f"Not measured ({reason}): "
-        + listing(
-            [f"{key} for {n} model{'s' if n > 1 else ''}" for key, n in keys.items()]
-        )
-        + "."
+        f"Not measured ({reason}): {_whose(findings, keys)}."
         for reason, keys in reasons.items()
     ]
+
+
+def _whose(findings: Findings, keys: Mapping[str, list[str]]) -> str:
+    """Measures with the models that lack them; those with the same models together."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for key, models in keys.items():
+        groups.setdefault(tuple(models), []).append(_title(findings, key))
+    return "; ".join(
+        f"{listing(titles)} for "
+        + ("every model" if list(models) == findings.models else listing(list(models)))
+        for models, titles in groups.items()
+    )

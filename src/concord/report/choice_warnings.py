@@ -11,6 +11,8 @@ from concord.report.findings import Findings
 from concord.summary.letters import MUCH
 
 _NAMED = 4
+_ALWAYS = 0.995
+"""Share of one letter from which it is printed as all of them."""
 
 
 def position_warnings(findings: Findings) -> list[str]:
@@ -24,9 +26,11 @@ def position_warnings(findings: Findings) -> list[str]:
 
 
 def _biased(dataset: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    following = [row for row in rows if row["follows_letters"]]
-    favouring = [row for row in rows if row["favoured"] and row not in following]
-    found = []
+    biased = [row for row in rows if row["follows_letters"] or row["favoured"]]
+    constant = [row for row in biased if _share_of_top(row) >= _ALWAYS]
+    following = [r for r in biased if r not in constant and r["follows_letters"]]
+    favouring = [r for r in biased if r not in constant and not r["follows_letters"]]
+    found = _constant(dataset, rows, constant)
     if following:
         told = [
             f"{_who(row)} keeps the letter in {row['letter_agreement']:.0%} of pairs "
@@ -51,6 +55,34 @@ def _biased(dataset: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return found
 
 
+def _constant(
+    dataset: str,
+    rows: Sequence[Mapping[str, Any]],
+    constant: Sequence[Mapping[str, Any]],
+) -> list[str]:
+    """One sentence on all models that have one letter for every question."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for row in constant:
+        letter = max(row["chosen"], key=lambda one: row["chosen"][one] or 0.0)
+        groups.setdefault((row["contexts"], letter), []).append(row["model"])
+    told = []
+    for (contexts, letter), models in groups.items():
+        asked = sum(row["contexts"] == contexts for row in rows)
+        where = "" if contexts == "study" else f" under {contexts} prompts"
+        verb = "chooses" if len(models) == 1 else "choose"
+        told.append(f"{len(models)} of {asked} models always {verb} {letter}{where}")
+    if not told:
+        return []
+    return [
+        f"Position bias on {dataset}: {'; '.join(told)}. Their accuracy and small "
+        "spread say nothing about consistency."
+    ]
+
+
+def _share_of_top(row: Mapping[str, Any]) -> float:
+    return max((share or 0.0 for share in row["chosen"].values()), default=0.0)
+
+
 def _mute(dataset: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     # None: an endpoint that keeps the likeliest token.
     mute = [row for row in rows if (row["no_answer"] or 0.0) > MUCH]
@@ -72,4 +104,4 @@ def _who(row: Mapping[str, Any]) -> str:
 def _listed(told: Sequence[str]) -> str:
     shown = "; ".join(told[:_NAMED])
     more = len(told) - _NAMED
-    return shown if more <= 0 else f"{shown}; and {more} more, in the table below"
+    return shown if more <= 0 else f"{shown}; and {more} more"

@@ -39,7 +39,7 @@ LIMITS = (
     ),
     (
         "The facts are what they are.",
-        "English, one fact per subject and relation, entities of an encyclopedia. The "
+        "One data set, in its own language and about its own kind of entities. The "
         "second interval (relations drawn too, in the tables of all measures and "
         "differences) says how far the result may carry to other relations; nothing "
         "here speaks of other kinds of text.",

@@ -258,9 +258,14 @@ def _collapse(units: Units, model: str, answers: Answers) -> list[str]:
 
 
 def _notes(found: list[_TaskValues]) -> list[str]:
+    is_repeated = any(len(part["seeds"]) > 1 for one in found for part in one.trainings)
     notes = [
         "Intervals of fine-tuned classifiers draw texts; what another training would "
-        "change stands beside each value as its deviation over seeds."
+        + (
+            "change stands beside each value as its deviation over seeds."
+            if is_repeated
+            else "change is not known: each was trained with one seed."
+        )
     ]
     for one in found:
         units = one.units
