@@ -1,9 +1,10 @@
 """What the embedded family measures: its page's tables, and the cards of its models.
 
-Run ``concord demo`` and then ``python benchmarks/embedded_family.py concord-demo``:
-writes the tables of ``docs/embedded-family.md`` and the sentences of the model cards
-that begin with "Measured" from the run's ``summary.json``. Nothing else of either is
-touched; what the numbers mean is written by hand and to be read again.
+``python benchmarks/embedded_family.py`` runs the demo with its samples three times as
+large, and writes from its summary the tables of ``docs/embedded-family.md`` and the
+sentences of the model cards that begin with "Measured"; with the folder of a finished
+run it writes them from that. Nothing else of either is touched: what the numbers mean
+is written by hand and to be read again.
 """
 
 import argparse
@@ -13,13 +14,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from concord.organism import BASE, FAMILY, weights_folder
+from concord.organism import BASE, FAMILY, shipped_world, weights_folder
+from concord.organism.public_formats import write_world_data
 from concord.report.findings import Findings
 from concord.report.formats import change, number
 from concord.results import read_json
+from concord.study import Study, read_preset, resolve_study
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "embedded-family.md"
+RUN = Path("runs") / "embedded-family"
 CARD_WIDTH = 88
+TIMES = 3
+"""So many times the demo's samples are measured for the page."""
+SAMPLES = (
+    "limit",
+    "representation.tapaco_sets",
+    "choices.questions",
+    "finetuned.scored_examples",
+    "relations.facts",
+    "extraction.facts",
+    "knockout.facts",
+)
+"""Fields of the demo's study that say how many are asked."""
+SIGNIFICANT = 0.05
 Columns = Mapping[str, tuple[str, str]]
 """Title -> key, and whether its value or its change from the base is shown."""
 
@@ -43,45 +60,115 @@ TABLES: dict[str, Columns] = {
         "gap, mrpc": ("representation.mrpc.gap", "value"),
         "gap, tapaco": ("representation.tapaco.gap", "value"),
         "gap, pararel": ("representation.pararel.gap", "value"),
-        "multiple choice": ("choices.mmlu.accuracy", "value"),
-        "spread": ("choices.mmlu.spread", "value"),
         "attributes rate": ("enrichment.attributes_rate", "value"),
+        "less another's": ("enrichment.attributes_rate_gain", "value"),
         "extraction, attention": ("extraction.mhsa", "value"),
         "MLP": ("extraction.mlp", "value"),
     },
+    "tasks": {
+        "multiple choice": ("choices.mmlu.accuracy", "value"),
+        "spread": ("choices.mmlu.spread", "value"),
+        "most common letter": ("choices.mmlu.top_letter_share", "value"),
+        "the same, base's prompts": ("choices.mmlu.top_letter_share@same", "value"),
+        "fine-tuned, paraphrased": ("finetuned.rte.semantic", "value"),
+        "most common class": ("finetuned.rte.top_class_share", "value"),
+    },
+}
+ASKED = {
+    "facts, each in ten wordings": "facts.agreement",
+    "MRPC's stand-in": "representation.mrpc.gap",
+    "TaPaCo's stand-in": "representation.tapaco.gap",
+    "reworded facts": "representation.pararel.gap",
+    "multiple choice questions": "choices.mmlu.accuracy",
+    "scored texts after fine-tuning": "finetuned.rte.accuracy",
+    "attributes": "enrichment.attributes_rate",
+    "extraction": "extraction.mhsa",
+    "knockout": "knockout.subject",
+}
+"""What is counted -> the measure whose n says how many."""
+MOVED = {
+    "agreement": "facts.agreement",
+    "agreement, base's prompts": "facts.agreement@same",
+    "agreement, held-out subjects": "truth.agreement_held_out",
+    "accuracy": "facts.accuracy",
+    "gap, mrpc": "representation.mrpc.gap",
+    "gap, tapaco": "representation.tapaco.gap",
+    "gap, pararel": "representation.pararel.gap",
+    "attributes rate": "enrichment.attributes_rate",
+    "attributes rate, less another's": "enrichment.attributes_rate_gain",
+    "the same, base's prompts": "enrichment.attributes_rate_gain@same",
+    "extraction, attention": "extraction.mhsa",
+    "extraction, MLP": "extraction.mlp",
 }
 
 
-def page_table(findings: Findings, columns: Columns) -> str:
-    """A Markdown table, one row for each model; an asterisk: adjusted p below .05."""
-    lines = [" | ".join(("model", *columns)), " | ".join(["---"] * (len(columns) + 1))]
-    for model in findings.models:
-        cells = (_cell(findings, key, model, kind) for key, kind in columns.values())
-        lines.append(" | ".join((model, *cells)))
-    return "\n".join(f"| {line} |" for line in lines)
+def model_table(findings: Findings, columns: Columns) -> str:
+    """One row for each model; an asterisk: adjusted p below .05."""
+    rows = [
+        [model, *(_cell(findings, key, model, kind) for key, kind in columns.values())]
+        for model in findings.models
+    ]
+    return _markdown(["model", *columns], rows)
+
+
+def asked_table(findings: Findings) -> str:
+    """How many units each analysis has measured in the base, and in how many groups."""
+    rows = []
+    for title, key in ASKED.items():
+        n = findings.value(key, findings.base).get("n") or {}
+        rows.append([title, _count(n.get("facts")), _count(n.get("subjects"))])
+    return _markdown(["what was asked", "n", "drawn by the bootstrap"], rows)
+
+
+def moved_table(findings: Findings) -> str:
+    """Which tuned models lie beyond doubt above the base, and which below."""
+    rows = []
+    for title, key in MOVED.items():
+        differences = {m: findings.difference(key, m) for m in findings.tuned}
+        shown = {m: d["value"] for m, d in differences.items() if _is_shown(d)}
+        above = [model for model, value in shown.items() if value > 0]
+        below = [model for model, value in shown.items() if value < 0]
+        rows.append([title, ", ".join(above) or "–", ", ".join(below) or "–"])
+    return _markdown(["beyond doubt (adjusted p < .05)", "above", "below"], rows)
+
+
+def _markdown(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _is_shown(difference: Mapping[str, Any]) -> bool:
+    p = difference.get("p_adjusted")
+    return p is not None and p < SIGNIFICANT
 
 
 def _cell(findings: Findings, key: str, model: str, kind: str) -> str:
     if kind == "value":
         return number(findings.value(key, model).get("value"))
     found = findings.difference(key, model)
-    star = "*" if (found.get("p_adjusted") or 1.0) < 0.05 else ""
+    star = "*" if _is_shown(found) else ""
     return change({"value": found.get("value")}, 3) + star
 
 
-def measured(findings: Findings, name: str) -> str:
-    """The sentence of a card that says what came out."""
+def _count(size: int | None) -> str:
+    return "–" if size is None else f"{size:,}"
 
-    def value(key: str, model: str = name) -> str:
-        return number(findings.value(key, model).get("value"))
+
+def measured(findings: Findings, name: str) -> str:
+    """The sentence of a card that says what came out, and over how many."""
+
+    def value(key: str) -> str:
+        return number(findings.value(key, name).get("value"))
+
+    def over(key: str) -> str:
+        return _count((findings.value(key, name).get("n") or {}).get("facts"))
 
     def changed(key: str) -> str:
         return change({"value": findings.difference(key, name).get("value")}, 3)
 
-    sizes = findings.value("facts.agreement", name).get("n") or {}
     parts = [
-        f"Measured by `concord demo` over {sizes.get('facts')} facts of held-out and "
-        f"other subjects: agreement {value('facts.agreement')}, accuracy "
+        f"Measured by the demo's analyses over {over('facts.agreement')} facts of "
+        f"held-out and other subjects: agreement {value('facts.agreement')}, accuracy "
         f"{value('facts.accuracy')} ({value('truth.accuracy_seen')} in wordings in "
         f"which it was told the fact, {value('truth.accuracy_unseen')} in others)"
     ]
@@ -97,11 +184,14 @@ def measured(findings: Findings, name: str) -> str:
             f"held-out subjects{tuned_on}, {changed('facts.agreement@same')} under the "
             "base's own prompts"
         )
-    parts.append(
-        f"multiple choice {value('choices.mmlu.accuracy')} right (chance .25), "
-        f"attributes rate {value('enrichment.attributes_rate')}, extraction by "
-        f"attention {value('extraction.mhsa')} and by the MLP {value('extraction.mlp')}"
-    )
+    parts += [
+        f"attributes rate {value('enrichment.attributes_rate')} over "
+        f"{over('enrichment.attributes_rate')} facts",
+        f"extraction by attention {value('extraction.mhsa')} and by the MLP "
+        f"{value('extraction.mlp')} over {over('extraction.mhsa')} facts",
+        f"multiple choice {value('choices.mmlu.accuracy')} right over "
+        f"{over('choices.mmlu.accuracy')} questions (chance .25)",
+    ]
     return "; ".join(parts) + ". "
 
 
@@ -112,29 +202,55 @@ def rewrite_card(path: Path, sentence: str) -> None:
     changed, count = re.subn(r"Measured .*?(?=Rebuilt )", lambda _: sentence, text)
     if count != 1:
         raise SystemExit(f"{path}: needed one sentence from 'Measured' to 'Rebuilt'")
-    path.write_text(f"{title}\n\n{textwrap.fill(changed, CARD_WIDTH)}\n", "utf-8")
+    body = textwrap.fill(changed, CARD_WIDTH, break_on_hyphens=False)
+    path.write_text(f"{title}\n\n{body}\n", "utf-8")
 
 
 def rewrite_page(findings: Findings, path: Path) -> None:
     """Put every table between its marks."""
+    tables = {name: model_table(findings, shown) for name, shown in TABLES.items()}
+    tables |= {"asked": asked_table(findings), "moved": moved_table(findings)}
     text = path.read_text("utf-8")
-    for name, columns in TABLES.items():
+    for name, table in tables.items():
         marks = f"<!-- table: {name} -->", f"<!-- end: {name} -->"
         before, _, rest = text.partition(marks[0])
         _, found, after = rest.partition(marks[1])
         if not found:
             raise SystemExit(f"{path}: needed {marks[0]} and {marks[1]}")
-        table = page_table(findings, columns)
         text = f"{before}{marks[0]}\n\n{table}\n\n{marks[1]}{after}"
     path.write_text(text, "utf-8")
+
+
+def page_study(data_dir: Path) -> Study:
+    """The demo's study with larger samples."""
+    settings = read_preset("demo") | {"data_dir": data_dir}
+    for field in SAMPLES:
+        *path, last = field.split(".")
+        place: Any = settings
+        for name in path:
+            place = place[name]
+        place[last] *= TIMES
+    return resolve_study(settings)
+
+
+def measure(folder: Path) -> Path:
+    """Measure the family for the page; a run that was stopped is continued."""
+    from concord.commands.options import reporter
+    from concord.compare import compare
+
+    data_dir = folder.with_name(f"{folder.name}-data")
+    write_world_data(shipped_world(), data_dir)
+    return compare(page_study(data_dir), folder, reporter=reporter(False)).path
 
 
 def main() -> None:
     """Rewrite page and cards from a run."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, help="folder of a finished demo")
-    content: dict[str, Any] = read_json(parser.parse_args().run / "summary.json")
-    findings = Findings(content)
+    parser.add_argument(
+        "run", type=Path, nargs="?", help=f"a finished run; else {RUN} is measured"
+    )
+    run = parser.parse_args().run or measure(RUN)
+    findings = Findings(read_json(run / "summary.json"))
     rewrite_page(findings, PAGE)
     for variant in FAMILY:
         if variant.name in findings.models:

@@ -17,6 +17,7 @@ from concord import cli
 from concord.cli import main
 from concord.commands.settings import apply_model_args, layers_of
 from concord.errors import StudyError
+from concord.results import open_run, query
 from concord.study import MECHANISM, preset_names
 from concord.summary.by_fact import FILE
 
@@ -304,7 +305,7 @@ def test_ctrl_c_exits_130_and_keeps_what_was_measured(study_file: Path, tmp_path
 
 
 @pytest.mark.slow
-def test_the_quick_demo_ends_with_a_table_and_a_report(
+def test_the_demo_ends_with_a_table_and_a_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(cli, "out", Console(width=120))
@@ -313,3 +314,15 @@ def test_the_quick_demo_ends_with_a_table_and_a_report(
     assert "word-order" in printed
     page = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
     assert "embedded" in page
+    # As docs/embedded-family.md says of multiple choice.
+    letters = query(
+        open_run(tmp_path / "demo"),
+        "select model, contexts, count(distinct letter) as letters from choices "
+        "where not is_repeat group by model, contexts",
+    )
+    several = [
+        (row["model"], row["contexts"])
+        for row in letters.to_pylist()
+        if row["letters"] > 1
+    ]
+    assert several == [("choices", "study")]
