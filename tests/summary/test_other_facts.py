@@ -148,15 +148,26 @@ def test_the_report_lists_them_with_reasons(run: Run):
     assert "facts.scoring: full" in table
 
 
-def test_rankings_are_compared_where_every_candidate_was_scored(
-    tmp_path: Path, settings: dict[str, Any]
-):
-    settings |= {
-        "analyses": ["facts"],
-        "facts": {"noise_prompts": 0, "scoring": "full"},
-        "measures": ["rankc", "posix"],
-    }
-    done = compare(resolve_study(settings), tmp_path / "run")
+@pytest.fixture(scope="module")
+def run_of_scores(
+    base_folder: Path, tuned_folder: Path, data_dir: Path, tmp_path_factory: Any
+) -> Run:
+    study = resolve_study(
+        {
+            "base": str(base_folder),
+            "tuned": [str(tuned_folder)],
+            "data_dir": str(data_dir),
+            "analyses": ["facts"],
+            "facts": {"noise_prompts": 0, "scoring": "full"},
+            "measures": ["rankc", "posix", "sensitivity", "class_consistency"],
+            "statistics": {"replicates": 100, "permutations": 100},
+        }
+    )
+    return compare(study, tmp_path_factory.mktemp("scores") / "run")
+
+
+def test_rankings_are_compared_where_every_candidate_was_scored(run_of_scores: Run):
+    done = run_of_scores
     summary = json.loads((done.path / "summary.json").read_text(encoding="utf-8"))
     values: dict[Any, float] = {}
     for key, rows in rows_by_fact(done).items():
@@ -178,7 +189,47 @@ def test_rankings_are_compared_where_every_candidate_was_scored(
     found = measure(summary, "facts.rankc")["values"][1]
     assert found["value"] == pytest.approx(macro(values))
     assert found["low"] <= found["value"] <= found["high"]
-    assert "length in tokens" in measure(summary, "facts.posix")["values"][1]["reason"]
+
+
+def test_scores_of_every_candidate_tell_the_measures_of_probabilities(
+    run_of_scores: Run,
+):
+    """Worked from the rows: POSIX of predictions, entropy and likeness of softmax."""
+    path = run_of_scores.path / "summary.json"
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    moved: dict[Any, float] = {}
+    entropy: dict[Any, float] = {}
+    classes: dict[Any, dict[str, list[Any]]] = {}
+    for key, rows in rows_by_fact(run_of_scores).items():
+        count = len(rows)
+        total = sum(
+            abs(other["scores"][at] - one["scores"][at]) / one["candidate_tokens"][at]
+            for one in rows
+            for at in [one["prediction_index"]]
+            for other in rows
+        )
+        moved[key] = total / (count * (count - 1))
+        shares = [np.exp(row["scores"]) / np.exp(row["scores"]).sum() for row in rows]
+        mean = np.mean(shares, axis=0)
+        entropy[key] = float(-(mean * np.log(mean)).sum() / np.log(len(mean)))
+        own = classes.setdefault(key[:2], {})
+        own.setdefault(rows[0]["object"], []).append(mean)
+    alike: dict[Any, float] = {}
+    for key, found in classes.items():
+        means = [
+            np.mean([1 - np.abs(a - b).sum() / 2 for a, b in combinations(facts, 2)])
+            for facts in found.values()
+            if len(facts) > 1
+        ]
+        if means:
+            alike[key] = float(np.mean(means))
+    for name, values in (
+        ("posix", moved),
+        ("sensitivity", entropy),
+        ("class_consistency", alike),
+    ):
+        found = measure(summary, f"facts.{name}")["values"][1]["value"]
+        assert found == pytest.approx(macro(values), abs=1e-6), name
 
 
 def test_a_study_that_names_none_has_none(tmp_path: Path, settings: dict[str, Any]):

@@ -344,7 +344,13 @@ def _score_vectors(
     """
     if scores.vectors is None:
         return {}
-    columns = {"scores": pa.array(scores.vectors, pa.list_(pa.float32()))}
+    tries = [prepared.tries[index] for index in prepared.trie_index[block]]
+    columns = {
+        "scores": pa.array(scores.vectors, pa.list_(pa.float32())),
+        "candidate_tokens": pa.array(
+            [trie.lengths for trie in tries], pa.list_(pa.int16())
+        ),
+    }
     found = predictions_under_all(
         scores.vectors,
         prepared.tries,

@@ -32,7 +32,7 @@ _OF_FACTS = {
     "rankc": "Weighted overlap of the rankings of all candidates between two "
     "templates; needs all scores (facts.scoring: full).",
     "posix": "How far the log-probability of a prediction moves between templates; "
-    "needs each prediction's score under every template.",
+    "needs all scores (facts.scoring: full).",
     "format_spread": "Best minus worst accuracy over the contexts.",
     "prompt_sensi_score": "Share of pairs of templates of which just one is right.",
     "paraphrastic_consistency": "Share of pairs of templates that are both right or "
@@ -41,10 +41,11 @@ _OF_FACTS = {
     "agreement.",
     "xparacon": "How little accuracy over orders of options moves between wordings; "
     "facts have no options.",
-    "sensitivity": "Entropy of a fact's answers over its templates, each counted "
-    "once; needs no right answers.",
+    "sensitivity": "Entropy of a fact's answers over its templates: of the mean "
+    "probabilities of all candidates with facts.scoring: full, else of predictions; "
+    "needs no right answers.",
     "class_consistency": "How alike facts of a relation with one right object are "
-    "answered.",
+    "answered, by probabilities as in sensitivity.",
 }
 _OF_ANSWERS = {
     "rankc": "Weighted overlap of rankings; a written answer has none.",

@@ -29,8 +29,8 @@ OF_ANSWERS: Mapping[str, str] = {
 OF_FACTS: Mapping[str, str] = {
     "rankc": "needs the ranking of all candidates; rows hold the best two (set "
     "facts.scoring: full)",
-    "posix": "needs the score of each prediction under every other wording, and its "
-    "length in tokens; rows hold its own score",
+    "posix": "needs the score of each prediction under every other wording; rows hold "
+    "its own (set facts.scoring: full)",
     "xparacon": NO_OPTIONS,
 }
 """Why rows of facts cannot tell a measure."""

@@ -23,8 +23,16 @@ from concord.summary.answers import (
     dataset_of,
 )
 from concord.summary.estimates import Outcome, Sample, add_pairs, mean_outcome
-from concord.summary.fact_rankings import fact_rankings, has_all_scores
+from concord.summary.fact_rankings import (
+    SCORE_MEASURES,
+    TOKENS,
+    has_column,
+    score_measures,
+)
 from concord.summary.named_measures import OF_FACTS, answer_outcomes, whole_number
+
+NO_LENGTHS = "needs the lengths of candidates in tokens, which these rows do not hold"
+NO_PAIR = "no right object is that of two facts of a relation"
 
 
 def summarise_other_facts(run: Run, progress: Callable[[str], None]) -> Sample | None:
@@ -38,17 +46,16 @@ def summarise_other_facts(run: Run, progress: Callable[[str], None]) -> Sample |
         return None
     clusters = cluster_units(facts.relation, facts.subject)
     sample = Sample(ANALYSIS, dataset_of(run), clusters, facts.relations, "macro", True)
+    told = _told_by_scores(run, named)
     for model in run.models():
         progress(f"other measures of facts: {model}")
         for contexts, answers in answers_of(run, model, facts).items():
             suffix = "" if contexts == "study" else f"@{contexts}"
+            scored = score_measures(run, model, contexts, facts, told)
             for name in named:
-                if name == "rankc" and has_all_scores(run, model):
-                    values = fact_rankings(run, model, contexts, facts)
-                    outcome = mean_outcome(values, int(answers.asked.sum()))
-                    reason = None
-                else:
-                    outcome, reason = _measured(name, facts, answers)
+                outcome, reason = _measured(name, facts, answers, scored.get(name))
+                if name == "posix" and name not in told and told:
+                    reason = NO_LENGTHS
                 sample.values[f"facts.{name}{suffix}", model] = outcome
                 if reason:
                     sample.reasons[f"facts.{name}{suffix}", model] = reason
@@ -56,17 +63,36 @@ def summarise_other_facts(run: Run, progress: Callable[[str], None]) -> Sample |
     return sample
 
 
-def _measured(name: str, facts: Facts, answers: Answers) -> tuple[Outcome, str | None]:
-    """A measure, or nothing and the reason."""
+def _told_by_scores(run: Run, named: Sequence[str]) -> list[str]:
+    """Measures to take from every candidate's score: of all models, or of none."""
+    models = [model for model in run.models() if run.parts(ANALYSIS, model)]
+    if not all(has_column(run, model, "scores") for model in models):
+        return []
+    has_lengths = all(has_column(run, model, TOKENS) for model in models)
+    return [
+        name
+        for name in named
+        if name in SCORE_MEASURES and (has_lengths or name != "posix")
+    ]
+
+
+def _measured(
+    name: str,
+    facts: Facts,
+    answers: Answers,
+    scored: Float[np.ndarray, "context fact"] | None,
+) -> tuple[Outcome, str | None]:
+    """A measure, or nothing and the reason; from all scores where they are told."""
     prompts, count = int(answers.asked.sum()), len(facts.fact)
+    if name == "class_consistency":
+        values = _class_consistency(facts, answers) if scored is None else scored
+        return replace(mean_outcome(values, prompts), has_interval=False), (
+            NO_PAIR if np.isnan(values).all() else None
+        )
+    if scored is not None:
+        return mean_outcome(scored, prompts), None
     if name == "sensitivity":
         return mean_outcome(_sensitivity(facts, answers), prompts), None
-    if name == "class_consistency":
-        values = _class_consistency(facts, answers)
-        reason = "no right object is that of two facts of a relation"
-        return replace(mean_outcome(values, prompts), has_interval=False), (
-            reason if np.isnan(values).all() else None
-        )
     if name == "format_spread":
         return _context_spread(answers, count, prompts)
     sides = [
