@@ -4,17 +4,16 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-
-from concord.metrics.distance import (
+from gap_definitions import (
     auc,
     centred,
     gap_terms,
     labelled_gap,
     lexical_gap,
-    linearised_difference,
-    placements,
     unit_rows,
 )
+
+from concord.metrics.distance import linearised_difference, placements
 
 
 def sets_of(sizes: list[int]) -> np.ndarray:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gap_definitions import lexical_gap
 
 from concord.data.pararel import read_pararel
-from concord.metrics.distance import lexical_gap
 
 
 def test_last_words_alone_give_the_known_lexical_gap(shared: Path):

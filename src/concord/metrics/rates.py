@@ -1,8 +1,4 @@
-"""Averages in the study's order, and shares of prompts.
-
-Contexts first, then the facts of a relation, then relations (macro); over all facts
-alike beside it (micro). The order matters only for how much a fact weighs.
-"""
+"""Averages over what was measured, and shares of prompts."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -37,29 +33,6 @@ def group_means(
     sizes = np.bincount(group[present], minlength=count)
     totals = np.bincount(group[present], weights=values[present], minlength=count)
     return np.where(sizes > 0, totals / np.maximum(sizes, 1), np.nan)
-
-
-def macro_mean(
-    values: Float[np.ndarray, "context fact"], group: Int[np.ndarray, " fact"]
-) -> float:
-    """Mean over contexts, then over facts of a relation, then over relations.
-
-    Returns:
-        In the range of the values; NaN when nothing was measured.
-
-    Source:
-        Fierro et al. (2024) leave the order open; this is the order of their tables as
-        far as it can be told.
-    """
-    if values.size == 0:
-        return float("nan")
-    means = group_means(mean_present(values), group, int(group.max()) + 1)
-    return float(mean_present(means[:, None])[0])
-
-
-def micro_mean(values: Float[np.ndarray, "context fact"]) -> float:
-    """Mean over contexts, then over all facts alike; NaN when nothing was measured."""
-    return float(mean_present(mean_present(values)[:, None])[0])
 
 
 def contexts_deviation(per_context: Float[np.ndarray, " context"]) -> float:
