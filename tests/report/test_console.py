@@ -29,3 +29,14 @@ def test_a_missing_difference_shows_its_reason():
     measure |= {"values": [], "differences": [entry]}
     text = _text(console_table({"base": "b", "tuned": ["t"], "measures": [measure]}))
     assert "no rows [of t]" in text and "–" in text
+
+
+def test_an_interval_without_0_that_shows_no_difference_tells_its_p():
+    entry = {"model": "t", "value": 0.03, "low": 0.01, "high": 0.05}
+    entry |= {"verdict": "no difference seen", "p_adjusted": 0.056}
+    measure = {"key": "facts.agreement", "title": "Agreement", "headline": True}
+    measure |= {"values": [], "differences": [entry]}
+    summary = {"base": "b", "tuned": ["t"], "measures": [measure]}
+    assert "no difference seen (adjusted p .056)" in _text(console_table(summary))
+    entry["low"] = -0.01
+    assert "adjusted" not in _text(console_table(summary))

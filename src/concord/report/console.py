@@ -9,6 +9,7 @@ from rich.text import Text
 
 from concord.report.findings import Findings
 from concord.report.formats import NOTHING, digits_of, interval, percent, signed, value
+from concord.report.verdict import claim_of
 
 LONGEST_LABEL = 24
 """A longer name of a model is folded."""
@@ -67,7 +68,7 @@ def _table(names: Sequence[str], widths: Sequence[int], *, has_header: bool) -> 
 
 def _cells(findings: Findings, key: str, model: str) -> tuple[str, ...]:
     difference = findings.difference(key, model)
-    verdict = difference.get("verdict") or difference.get("reason") or NOTHING
+    verdict = claim_of(difference) or difference.get("reason") or NOTHING
     return (
         model,
         value(findings.value(key, findings.base)),

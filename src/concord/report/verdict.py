@@ -157,12 +157,25 @@ def _told(entry: Mapping[str, Any], digits: int | None = None) -> str:
     An interval takes no account of how many models were tested, so that it can leave 0
     out though no difference may be claimed.
     """
-    text = change(entry, digits)
+    p = _unclaimed_p(entry)
+    return f"{change(entry, digits)}, {p}" if p else change(entry, digits)
+
+
+def claim_of(entry: Mapping[str, Any]) -> str:
+    """The summary's verdict on a difference; empty without one.
+
+    With p where the interval leaves out 0 and no difference may be claimed.
+    """
+    verdict, p = entry.get("verdict") or "", _unclaimed_p(entry)
+    return f"{verdict} ({p})" if p else verdict
+
+
+def _unclaimed_p(entry: Mapping[str, Any]) -> str:
     low, high = entry.get("low"), entry.get("high")
     leaves_zero_out = is_number(low) and is_number(high) and (low > 0 or high < 0)
-    if direction_of(entry) == "none" and leaves_zero_out:
-        return f"{text}, adjusted p {probability(entry.get('p_adjusted'))}"
-    return text
+    if direction_of(entry) != "none" or not leaves_zero_out:
+        return ""
+    return f"adjusted p {probability(entry.get('p_adjusted'))}"
 
 
 def _basis(findings: Findings) -> str:
