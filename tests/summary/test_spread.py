@@ -9,7 +9,7 @@ from concord.metrics.bootstrap import cluster_units
 from concord.report.choices import choice_figures
 from concord.report.findings import Findings
 from concord.summary.estimates import Settings
-from concord.summary.spread import UPPER_END, spread_entries
+from concord.summary.spread import ONE_SETTING, UPPER_END, spread_entries
 
 SPREADS = ("spread", "spread_nine", "spread_orders")
 QUESTIONS, TUNED = 200, 10
@@ -54,6 +54,25 @@ def test_every_spread_stands_beside_what_noise_would_give():
             assert entry["exceeds_noise"] == exceeds
     for entry in measured["spread_expected"]["values"]:
         assert entry["low"] is None and entry["reason"] == UPPER_END
+
+
+def test_one_order_spreads_over_instructions_and_not_over_orders():
+    rng = np.random.default_rng(7)
+    models = ["base", "tuned"]
+    rights = {(m, "study"): rng.random((3, 1, 40)) < 0.5 for m in models}
+    clusters = cluster_units(np.zeros(40), np.arange(40))
+    settings = Settings(100, 100, 0.95, 0)
+    entries = {
+        entry["key"].removeprefix("choices.mmlu."): entry
+        for entry in spread_entries("mmlu", clusters, rights, models, settings)
+    }
+    over_orders = entries["spread_orders"]
+    assert [entry["value"] for entry in over_orders["values"]] == [None, None]
+    assert over_orders["values"][0]["reason"] == ONE_SETTING
+    assert over_orders["differences"][0]["value"] is None
+    for name in ("spread", "spread_nine"):
+        assert all(entry["value"] > 0 for entry in entries[name]["values"])
+        assert entries[name]["differences"][0]["p"] is not None
 
 
 def test_the_page_says_whose_spread_may_be_noise_alone():

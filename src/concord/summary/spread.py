@@ -29,7 +29,6 @@ from concord.summary.spread_draws import (
     Place,
     Right,
     draw_accuracies,
-    has_one_setting,
 )
 
 SPREADS: Mapping[str, Spread] = {
@@ -128,7 +127,7 @@ def _value(
     model, right = place[0], draws.rights.get(place)
     if right is None:
         return _absent(model, "no rows of choices for this model")
-    if has_one_setting(right):
+    if _has_nothing_to_compare(right, spread):
         return _absent(model, ONE_SETTING)
     low, high = _interval(spread(draws.resampled[place]), draws.clusters, settings)
     return {
@@ -190,7 +189,7 @@ def _difference(
     p_values: tuple[float, float],
 ) -> dict[str, Any]:
     """Tuned minus base; p-values are its own, and that for all models tested."""
-    if place not in draws.exchanged:
+    if np.isnan(p_values[0]):
         reason = "not measured for both models in two or more settings: no difference"
         return _absent(place[0], reason) | {
             "p": None,
@@ -238,12 +237,26 @@ def _exchange_p(place: Place, spread: Spread, draws: Draws) -> float:
     """
     if place not in draws.exchanged:
         return float("nan")
+    if _has_nothing_to_compare(draws.rights[place], spread):
+        return float("nan")
     after, before = _sides(place, spread, draws)
     exchanged = draws.exchanged[place]
     differences = np.abs(spread(exchanged[0]) - spread(exchanged[1]))
     # A hair below, so that rounding does not part equal differences.
     hits = int((differences >= abs(after - before) - 1e-9).sum())
     return (hits + 1) / (len(differences) + 1)
+
+
+def _has_nothing_to_compare(
+    right: Bool[np.ndarray, "wording order item"], spread: Spread
+) -> bool:
+    """One instruction spreads over none, one order likewise: that is no 0."""
+    wordings, orders, _ = right.shape
+    compared: dict[Spread, int] = {
+        spread_over_instructions: wordings,
+        spread_over_orders: orders,
+    }
+    return compared.get(spread, wordings * orders) < 2
 
 
 def _spread_of(right: Bool[np.ndarray, "wording order item"], spread: Spread) -> float:
