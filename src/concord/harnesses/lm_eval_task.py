@@ -7,6 +7,7 @@ once, as in `concord compare`.
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from importlib import resources
@@ -59,7 +60,7 @@ def export_facts(
             "tasks; give another, or remove it"
         )
     data = _facts(source, relations, limit, seed, data_dir)
-    name = "pararel" if source == "pararel" else Path(source).stem
+    name = "pararel" if source == "pararel" else file_name(Path(source).stem)
     unfinished = output.with_name(f"{output.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
@@ -68,6 +69,19 @@ def export_facts(
     except OSError as error:
         raise ResultsError(f"{output}: cannot write ({error.strerror})") from error
     return groups
+
+
+def file_name(name: str) -> str:
+    """A name that is one part of a path and of a list of tasks, whatever it holds.
+
+    Anything but letters, digits, ``_``, ``.`` and ``-`` is written as ``%`` with the
+    number of each of its bytes, as in an address, so that no two names become one.
+    """
+    return re.sub(
+        r"[^\w.-]",
+        lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()),
+        name,
+    )
 
 
 def _facts(
@@ -95,7 +109,7 @@ def _write(folder: Path, name: str, data: FactData) -> list[str]:
     text = functions.read_text(encoding="utf-8")
     (folder / f"{FUNCTIONS}.py").write_text(text, encoding="utf-8")
     for relation in data.relations:
-        path = folder / "facts" / f"{relation.id}.json"
+        path = folder / "facts" / f"{file_name(relation.id)}.json"
         path.write_text(
             json.dumps(_content(relation), ensure_ascii=False, indent=0),
             encoding="utf-8",
@@ -126,8 +140,9 @@ def _write_group(folder: Path, group: str, kind: Kind, data: FactData) -> str:
     tasks = []
     for index, context in enumerate(study_contexts(kind, "facts")):
         for relation in data.relations:
-            task = f"{group}_{index}_{relation.id}"
-            text = _task(task, relation.id, context)
+            place = file_name(relation.id)
+            task = f"{group}_{index}_{place}"
+            text = _task(task, place, context)
             (folder / f"{task}.yaml").write_text(text, encoding="utf-8")
             tasks.append(task)
     means = [
@@ -156,6 +171,7 @@ _Dumper.add_representer(_Function, _represent)
 
 
 def _task(task: str, relation: str, context: str) -> str:
+    """A task's YAML; the relation is named as its file is."""
     metrics = [
         {
             "metric": name,
