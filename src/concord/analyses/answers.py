@@ -9,17 +9,17 @@ It cannot show whether two answers in other words mean the same: compared are te
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
+from concord.analyses.blocks import Block, blocks_of
 from concord.analyses.budgets import remembered_budget
 from concord.analyses.facts import scoring_model
 from concord.analyses.part import Part, Task
+from concord.analyses.task_contexts import task_contexts
 from concord.data.answer_text import answer_in, has_stopped, normalised
-from concord.data.free_tasks import FreeData, FreeItem
-from concord.models.contexts import Context, contexts_of
+from concord.data.free_tasks import FreeData
 from concord.models.encoder import EncodedPrompt
 from concord.models.memory import TokenBudget
 from concord.models.prompts import encode_in_context, encoder_of
@@ -31,34 +31,13 @@ PART_PROMPTS = 512
 """Prompts answered together and lost together in a kill."""
 
 
-@dataclass(frozen=True)
-class Block:
-    """Some items of a task in one wording and context."""
-
-    data: FreeData
-    context: Context
-    wording: int
-    number: int
-
-    @property
-    def name(self) -> str:
-        """Name of its part."""
-        place = f"{self.wording}-{self.number:05d}"
-        return f"{self.data.name}-{self.context.contexts}-{place}"
-
-    @property
-    def items(self) -> tuple[FreeItem, ...]:
-        """The items asked."""
-        start = self.number * PART_PROMPTS
-        return self.data.items[start : start + PART_PROMPTS]
-
-
 def run(task: Task) -> Iterator[Part]:
     """One part for each block of items in each wording and context."""
     budget: TokenBudget | None = None
-    for block in _blocks(task):
+    contexts = task_contexts(task, "answers")
+    for block in blocks_of(task.data.answers, contexts, lambda data: PART_PROMPTS):
         if block.name in task.finished:
-            task.advance(len(block.items))
+            task.advance(len(block.data.items[block.part]))
             continue
         if budget is None:
             config = ScoringConfig(head_dtype=task.study.facts.head_dtype)
@@ -83,36 +62,22 @@ def end_ids_of(task: Task) -> frozenset[int]:
     return frozenset(one for one in found if isinstance(one, int))
 
 
-def _blocks(task: Task) -> list[Block]:
-    return [
-        Block(data, context, wording, number)
-        for data in task.data.answers
-        for context in contexts_of(
-            task.model.entry,
-            task.model.tokenizer,
-            kind=task.model.kind,
-            task="answers",
-            names=task.study.contexts,
-            base_entry=task.study.base,
-        )
-        for wording in range(len(data.wordings))
-        for number in range(-(-len(data.items) // PART_PROMPTS))
-    ]
-
-
-def _encode(task: Task, block: Block) -> list[EncodedPrompt]:
+def _encode(task: Task, block: Block[FreeData]) -> list[EncodedPrompt]:
     model = task.model
     return encode_in_context(
         encoder_of(model.entry, model.tokenizer, model.network.config),
         block.context,
-        [item.prompts[block.wording] for item in block.items],
+        [item.prompts[block.wording] for item in block.data.items[block.part]],
         label=model.label,
         vocabulary=model.vocabulary_size,
     )
 
 
 def _answer(
-    task: Task, block: Block, prompts: Sequence[EncodedPrompt], budget: TokenBudget
+    task: Task,
+    block: Block[FreeData],
+    prompts: Sequence[EncodedPrompt],
+    budget: TokenBudget,
 ) -> list[Continuation]:
     data, ends = block.data, end_ids_of(task)
     padding: Any = task.model.tokenizer.pad_token_id
@@ -140,12 +105,12 @@ def _text(task: Task, tokens: Sequence[int]) -> str:
 
 def _rows(
     task: Task,
-    block: Block,
+    block: Block[FreeData],
     prompts: Sequence[EncodedPrompt],
     written: Sequence[Continuation],
 ) -> pa.Table:
     """One row for each prompt of a block."""
-    data, items = block.data, block.items
+    data, items = block.data, block.data.items[block.part]
     wording = data.wordings[block.wording]
     texts = [_text(task, one.tokens) for one in written]
     answers = [answer_in(text, data.stop, data.pattern) for text in texts]

@@ -2,13 +2,20 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
-from concord.data.choices import LETTERS, ChoiceData, ChoiceItem, Question, identity
+from concord.analyses.blocks import Block
+from concord.analyses.columns import floats, in_question_order, repeated, strings
+from concord.data.choices import (
+    LETTERS,
+    ChoiceData,
+    ChoiceItem,
+    Question,
+    identity,
+    order_of,
+)
 from concord.models.contexts import Context
 from concord.models.encoder import EncodedPrompt
 from concord.scoring.records import PromptScores
@@ -49,6 +56,16 @@ class Asked:
         return LETTERS[self.places.index(self.question.answer)]
 
 
+def asked_in(block: Block[ChoiceData]) -> list[Asked]:
+    """Every item of a block in every order."""
+    data = block.data
+    return [
+        Asked(data, item, block.wording, place, order_of(name, item.size))
+        for place, name in enumerate(data.orders)
+        for item in data.items[block.part]
+    ]
+
+
 def rows_of(
     asked: Sequence[Asked],
     context: Context,
@@ -78,12 +95,12 @@ def rows_of(
         {
             **settings_of(asked, context, [prompt.text for prompt in prompts]),
             **_choices(asked, options, chosen),
-            "score": _floats(scores.score),
-            "margin": _floats(scores.margin),
+            "score": floats(scores.score),
+            "margin": floats(scores.margin),
             "is_tie": pa.array(scores.is_tie),
             "scores": pa.array(
                 [
-                    _in_question_order(own, one.places)
+                    in_question_order(own, one.places)
                     for own, one in zip(scores.first_token, asked, strict=True)
                 ],
                 pa.list_(pa.float32()),
@@ -101,25 +118,25 @@ def settings_of(
     """The columns that say what was asked; `prompts` with their context."""
     count, questions = len(asked), [one.question for one in asked]
     return {
-        "dataset": _texts([one.data.name for one in asked]),
-        "contexts": _texts([context.contexts] * count),
+        "dataset": strings([one.data.name for one in asked]),
+        "contexts": repeated(context.contexts, count),
         "context": pa.array([context.index] * count, pa.int8()),
-        "item": _texts([q.id for q in questions]),
-        "parent": _texts([o.question.id if o.perturbation else None for o in asked]),
-        "topic": _texts([q.topic for q in questions]),
-        "cluster": _texts([identity(q) for q in questions]),
-        "group": _texts([q.group for q in questions]),
+        "item": strings([q.id for q in questions]),
+        "parent": strings([o.question.id if o.perturbation else None for o in asked]),
+        "topic": strings([q.topic for q in questions]),
+        "cluster": strings([identity(q) for q in questions]),
+        "group": strings([q.group for q in questions]),
         "wording": pa.array([one.wording for one in asked], pa.int16()),
         "instruction": pa.array(
             [one.data.wordings[one.wording].instruction for one in asked], pa.int16()
         ),
-        "perturbation": _texts([one.perturbation for one in asked]),
+        "perturbation": strings([one.perturbation for one in asked]),
         "order": pa.array([one.order for one in asked], pa.int16()),
-        "order_name": _texts([one.data.orders[one.order] for one in asked]),
+        "order_name": strings([one.data.orders[one.order] for one in asked]),
         "is_repeat": pa.array(
             [o.item.is_repeat(o.wording, o.data.orders, o.order) for o in asked]
         ),
-        "prompt": _texts(prompts),
+        "prompt": strings(prompts),
         "option_count": pa.array([len(q.options) for q in questions], pa.int8()),
         "has_fixed_options": pa.array([one.data.has_fixed_options for one in asked]),
         "speaks_of_others": pa.array([q.speaks_of_others for q in questions]),
@@ -131,11 +148,11 @@ def _choices(
 ) -> Mapping[str, pa.Array]:
     pairs = [(one.question, own) for one, own in zip(asked, options, strict=True)]
     return {
-        "letter": _texts([LETTERS[place] for place in chosen]),
-        "right_letter": _texts([one.right_letter for one in asked]),
+        "letter": strings([LETTERS[place] for place in chosen]),
+        "right_letter": strings([one.right_letter for one in asked]),
         "option": pa.array(options, pa.int8()),
         "content": pa.array([q.contents[own] for q, own in pairs], pa.int8()),
-        "answer": _texts([q.options[own] for q, own in pairs]),
+        "answer": strings([q.options[own] for q, own in pairs]),
         "right_option": pa.array([q.answer for q, _ in pairs], pa.int8()),
         "is_correct": pa.array([q.answer == own for q, own in pairs]),
     }
@@ -149,8 +166,8 @@ def _free(
     """The most likely token of the whole vocabulary, and whether it is a letter."""
     free: list[int] = scores.free_prediction.tolist()
     return {
-        "free_prediction": _texts(tokenizer.convert_ids_to_tokens(free)),
-        "free_log_probability": _floats(scores.free_log_probability),
+        "free_prediction": strings(tokenizer.convert_ids_to_tokens(free)),
+        "free_log_probability": floats(scores.free_log_probability),
         "has_answer": pa.array(
             [token in own for token, own in zip(free, tokens, strict=True)]
         ),
@@ -167,22 +184,3 @@ def _noise(asked: Sequence[Asked], alone: Alone) -> Mapping[str, pa.Array]:
         "option_alone": pa.array(options, pa.int8()),
         "score_alone": pa.array(scores, pa.float32()),
     }
-
-
-def _in_question_order(scores: np.ndarray, order: Sequence[int]) -> np.ndarray:
-    """Log-probability of each option's letter, by the option's place in the question.
-
-    Whatever letter an option stands behind, its score has one place in all settings.
-    """
-    placed = np.empty(len(order), np.float32)
-    placed[list(order)] = scores
-    return placed
-
-
-def _texts(values: Sequence[Any]) -> pa.Array:
-    return pa.array(values, pa.string())
-
-
-def _floats(values: np.ndarray) -> pa.Array:
-    """Float32, NaN as null: not measured."""
-    return pa.array(np.asarray(values, np.float32), from_pandas=True)

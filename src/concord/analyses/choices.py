@@ -19,13 +19,14 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from concord.analyses.choice_rows import Alone, Asked, rows_of
+from concord.analyses.blocks import Block, blocks_of
+from concord.analyses.choice_rows import Alone, Asked, asked_in, rows_of
 from concord.analyses.facts import scoring_budget, scoring_model
 from concord.analyses.part import Part, Task
-from concord.data.choices import LETTERS, ChoiceData, ChoiceItem, order_of
+from concord.analyses.task_contexts import task_contexts
+from concord.data.choices import LETTERS, ChoiceData, order_of
 from concord.errors import ModelError
 from concord.models.architecture import sliding_window, without_adapter_wrapper
-from concord.models.contexts import Context, contexts_of
 from concord.models.encoder import EncodedPrompt, Encoder
 from concord.models.memory import TokenBudget
 from concord.models.padding import on_grid
@@ -43,37 +44,6 @@ _LOOKED_AT = 32
 """Items with the longest questions, encoded before anything is measured."""
 
 
-@dataclass(frozen=True)
-class Block:
-    """Some items of a data set in one wording and context, in every order."""
-
-    data: ChoiceData
-    context: Context
-    wording: int
-    number: int
-
-    @property
-    def name(self) -> str:
-        """Name of its part."""
-        place = f"{self.wording}-{self.number:05d}"
-        return f"{self.data.name}-{self.context.contexts}-{place}"
-
-    @property
-    def items(self) -> tuple[ChoiceItem, ...]:
-        """The items asked."""
-        size = items_of_a_block(self.data)
-        return self.data.items[self.number * size : (self.number + 1) * size]
-
-    @property
-    def asked(self) -> list[Asked]:
-        """Every item in every order."""
-        return [
-            Asked(self.data, item, self.wording, place, order_of(name, item.size))
-            for place, name in enumerate(self.data.orders)
-            for item in self.items
-        ]
-
-
 @dataclass(frozen=True, eq=False)
 class Letters:
     """The letters as a model's tokens, one trie for each number of options."""
@@ -88,11 +58,12 @@ class Letters:
 def run(task: Task) -> Iterator[Part]:
     """One part for each block of items in each wording and context."""
     budget: TokenBudget | None = None
-    blocks = blocks_of(task)
+    contexts = task_contexts(task, "choices")
+    blocks = blocks_of(task.data.choices, contexts, items_of_a_block)
     _refuse_long(task, blocks)
     again = _asked_again(task, blocks)
     for block, chosen in zip(blocks, again, strict=True):
-        asked = block.asked
+        asked = asked_in(block)
         if block.name in task.finished:
             task.advance(len(asked))
             continue
@@ -105,17 +76,6 @@ def run(task: Task) -> Iterator[Part]:
             wanted = [place for place, index in enumerate(call) if index in chosen]
             tables.append(_measure(task, block, own, prompts, config, budget, wanted))
         yield Part(block.name, pa.concat_tables(tables))
-
-
-def blocks_of(task: Task) -> list[Block]:
-    """All blocks, in the order in which they are measured."""
-    return [
-        Block(data, context, wording, number)
-        for data in task.data.choices
-        for context in _contexts(task)
-        for wording in range(len(data.wordings))
-        for number in range(-(-len(data.items) // items_of_a_block(data)))
-    ]
 
 
 def items_of_a_block(data: ChoiceData) -> int:
@@ -141,7 +101,9 @@ def calls_of(topics: Sequence[str]) -> list[list[int]]:
     return calls
 
 
-def encode(task: Task, block: Block, asked: Sequence[Asked]) -> list[EncodedPrompt]:
+def encode(
+    task: Task, block: Block[ChoiceData], asked: Sequence[Asked]
+) -> list[EncodedPrompt]:
     """The ids of prompts in a block's context.
 
     Raises:
@@ -167,7 +129,10 @@ def encode(task: Task, block: Block, asked: Sequence[Asked]) -> list[EncodedProm
 
 
 def letters_of(
-    task: Task, block: Block, asked: Sequence[Asked], prompts: Sequence[EncodedPrompt]
+    task: Task,
+    block: Block[ChoiceData],
+    asked: Sequence[Asked],
+    prompts: Sequence[EncodedPrompt],
 ) -> Letters:
     """The letters' tokens behind some prompts of a block.
 
@@ -221,7 +186,7 @@ def scoring_config(task: Task, prompts: Sequence[EncodedPrompt]) -> ScoringConfi
 
 def _measure(
     task: Task,
-    block: Block,
+    block: Block[ChoiceData],
     asked: Sequence[Asked],
     prompts: Sequence[EncodedPrompt],
     config: ScoringConfig,
@@ -261,9 +226,11 @@ def _measure(
     )
 
 
-def _asked_again(task: Task, blocks: Sequence[Block]) -> list[set[int]]:
+def _asked_again(task: Task, blocks: Sequence[Block[ChoiceData]]) -> list[set[int]]:
     """For each block the places of its prompts in the noise sample, by the seed."""
-    sizes = [len(block.items) * len(block.data.orders) for block in blocks]
+    sizes = [
+        len(block.data.items[block.part]) * len(block.data.orders) for block in blocks
+    ]
     wanted = min(task.study.choices.noise_prompts, sum(sizes))
     chosen = random.Random(task.study.seed).sample(range(sum(sizes)), wanted)
     starts = [sum(sizes[:place]) for place in range(len(sizes))]
@@ -273,7 +240,7 @@ def _asked_again(task: Task, blocks: Sequence[Block]) -> list[set[int]]:
     ]
 
 
-def _refuse_long(task: Task, blocks: Sequence[Block]) -> None:
+def _refuse_long(task: Task, blocks: Sequence[Block[ChoiceData]]) -> None:
     """Look at the longest prompts first, so that nothing is measured in vain."""
     for block in blocks:
         if not (block.number or block.wording):
@@ -284,17 +251,6 @@ def _refuse_long(task: Task, blocks: Sequence[Block]) -> None:
             ]
             asked.sort(key=lambda one: -len(one.prompt))
             encode(task, block, asked[:_LOOKED_AT])
-
-
-def _contexts(task: Task) -> tuple[Context, ...]:
-    return contexts_of(
-        task.model.entry,
-        task.model.tokenizer,
-        kind=task.model.kind,
-        task="choices",
-        names=task.study.contexts,
-        base_entry=task.study.base,
-    )
 
 
 def _letter_ids(

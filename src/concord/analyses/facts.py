@@ -11,7 +11,7 @@ itself everywhere. Read agreement with accuracy and with the share of the top an
 Source: Fierro et al. (2024), section 3, Tables 2 and 5; Elazar et al. (2021).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -19,10 +19,12 @@ import numpy as np
 import pyarrow as pa
 
 from concord.analyses.budgets import remembered_budget
+from concord.analyses.columns import floats, repeated, strings
 from concord.analyses.part import Part, Task
+from concord.analyses.task_contexts import task_contexts
 from concord.data.records import Fact, FactData, Relation, Template
 from concord.errors import DataError, ModelError
-from concord.models.contexts import Context, contexts_of
+from concord.models.contexts import Context
 from concord.models.encoder import EncodedPrompt, Encoder
 from concord.models.load import LoadedModel
 from concord.models.memory import TokenBudget
@@ -118,14 +120,7 @@ def _empty_scores(
 
 def fact_contexts(task: Task) -> tuple[Context, ...]:
     """The contexts of a model's facts."""
-    return contexts_of(
-        task.model.entry,
-        task.model.tokenizer,
-        kind=task.model.kind,
-        task="facts",
-        names=task.study.contexts,
-        base_entry=task.study.base,
-    )
+    return task_contexts(task, "facts")
 
 
 def questions_of(data: FactData) -> list[Question]:
@@ -296,22 +291,22 @@ def _rows(
     free = task.model.tokenizer.convert_ids_to_tokens(scores.free_prediction.tolist())
     return pa.table(
         {
-            "contexts": _repeated(context.contexts, len(questions)),
+            "contexts": repeated(context.contexts, len(questions)),
             "context": pa.array([context.index] * len(questions), pa.int8()),
-            "relation": _strings(q.relation.id for q in questions),
-            "fact": _strings(q.fact.id for q in questions),
-            "subject": _strings(q.fact.subject for q in questions),
-            "object": _strings(q.fact.object for q in questions),
+            "relation": strings(q.relation.id for q in questions),
+            "fact": strings(q.fact.id for q in questions),
+            "subject": strings(q.fact.subject for q in questions),
+            "object": strings(q.fact.object for q in questions),
             "template": pa.array([q.template.index for q in questions], pa.int16()),
             "prompt": pa.array(texts, pa.string()),
-            "prediction": _strings(named),
+            "prediction": strings(named),
             "prediction_index": pa.array(predictions, pa.int32()),
-            "score": _floats(scores.score),
-            "runner_up": _strings(
+            "score": floats(scores.score),
+            "runner_up": strings(
                 q.relation.candidates[index] if index >= 0 else None
                 for q, index in zip(questions, runners_up, strict=True)
             ),
-            "margin": _floats(scores.margin),
+            "margin": floats(scores.margin),
             "margin_is_exact": pa.array(scores.margin_is_exact),
             "is_tie": pa.array(scores.is_tie),
             "is_correct": pa.array(
@@ -324,8 +319,8 @@ def _rows(
                     for index, trie in zip(predictions, tries, strict=True)
                 ]
             ),
-            "free_prediction": _strings(free),
-            "free_log_probability": _floats(scores.free_log_probability),
+            "free_prediction": strings(free),
+            "free_log_probability": floats(scores.free_log_probability),
             "candidate_count": pa.array([t.candidate_count for t in tries], pa.int32()),
         }
         | _score_vectors(prepared, block, scores, empty)
@@ -369,16 +364,3 @@ def _score_vectors(
             pa.bool_(),
         )
     return columns
-
-
-def _strings(values: Iterable[str | None]) -> pa.Array:
-    return pa.array(list(values), pa.string())
-
-
-def _repeated(value: str, count: int) -> pa.Array:
-    return _strings([value] * count)
-
-
-def _floats(values: np.ndarray) -> pa.Array:
-    """Float32, NaN as null: not measured."""
-    return pa.array(np.asarray(values, np.float32), from_pandas=True)

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from concord.analyses.checkpoints import Checkpoints, checkpoints_in
 from concord.analyses.classifier import Classifier, new_classifier, words_of
+from concord.analyses.columns import repeated
 from concord.analyses.part import Part, Task
 from concord.analyses.task_texts import TaskTexts, task_texts
 from concord.analyses.training import (
@@ -216,9 +217,9 @@ def _rows(
     named = data.layout.labels
     return pa.table(
         {
-            "task": _repeated(data.name, count, pa.string()),
-            "rate": _repeated(training.schedule.rate, count, pa.float64()),
-            "seed": _repeated(training.schedule.seed, count, pa.int32()),
+            "task": repeated(data.name, count, pa.string()),
+            "rate": repeated(training.schedule.rate, count, pa.float64()),
+            "seed": repeated(training.schedule.seed, count, pa.int32()),
             "split": pa.array([one.split for one in items], pa.string()),
             "item": pa.array([one.item for one in items], pa.string()),
             "pair": pa.array([one.pair for one in items], pa.string()),
@@ -236,19 +237,15 @@ def _rows(
             "probability": _floats(shares.gather(1, chosen[:, None])[:, 0]),
             "label_probability": _floats(shares.gather(1, labels[:, None])[:, 0]),
             "probabilities": pa.array(shares.tolist(), pa.list_(pa.float32())),
-            "round": _repeated(best, count, pa.int16()),
-            "rounds": _repeated(len(state.history), count, pa.int16()),
-            "trained_weights": _repeated(
+            "round": repeated(best, count, pa.int16()),
+            "rounds": repeated(len(state.history), count, pa.int16()),
+            "trained_weights": repeated(
                 sum(weight.numel() for weight in classifier.trained.values()),
                 count,
                 pa.int64(),
             ),
         }
     )
-
-
-def _repeated(value: object, count: int, kind: pa.DataType) -> pa.Array:
-    return pa.array([value] * count, kind)
 
 
 def _floats(values: Float[Tensor, " row"]) -> pa.Array:

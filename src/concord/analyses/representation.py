@@ -25,9 +25,10 @@ from jaxtyping import Float, Int
 from concord.analyses.budgets import remembered_budget
 from concord.analyses.geometry import SetCosines, codes
 from concord.analyses.part import Part, Task
+from concord.analyses.task_contexts import task_contexts
 from concord.data.records import SentenceData
 from concord.metrics.distance import placements
-from concord.models.contexts import Context, contexts_of
+from concord.models.contexts import Context
 from concord.models.prompts import encode_in_context, encoder_of
 from concord.models.states import as_unit, prompt_states
 
@@ -63,14 +64,7 @@ def run(task: Task) -> Iterator[Part]:
 
 def dataset_contexts(task: Task, dataset: SentenceData) -> tuple[Context, ...]:
     """The contexts of a data set: filled templates have those of facts (Table 3)."""
-    return contexts_of(
-        task.model.entry,
-        task.model.tokenizer,
-        kind=task.model.kind,
-        task="facts" if dataset.is_of_facts else "sentences",
-        names=task.study.contexts,
-        base_entry=task.study.base,
-    )
+    return task_contexts(task, "facts" if dataset.is_of_facts else "sentences")
 
 
 def _encode(task: Task, dataset: SentenceData, context: Context) -> _Sentences:

@@ -2,10 +2,6 @@
 
 from collections.abc import Callable, Iterator
 
-import numpy as np
-import pyarrow as pa
-from jaxtyping import Float
-
 from concord.analyses.part import Part, Task
 from concord.endpoints.connection import Connection
 from concord.endpoints.echo import Ending
@@ -42,8 +38,3 @@ def echoed_endings(
                 "change the end of the template"
             )
     return found, alone.tokens, alone.next_token, alone.log_probability
-
-
-def floats(values: Float[np.ndarray, " row"]) -> pa.Array:
-    """Float32, NaN as null: not measured."""
-    return pa.array(np.asarray(values, np.float32), from_pandas=True)

@@ -15,10 +15,12 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
-from concord.analyses.choice_rows import Asked, settings_of
+from concord.analyses.blocks import blocks_of
+from concord.analyses.choice_rows import Asked, asked_in, settings_of
+from concord.analyses.columns import floats, in_question_order, strings
 from concord.analyses.part import Part, Task
-from concord.analyses.served import PART_PROMPTS, echoed_endings, floats
-from concord.data.choices import LETTERS, ChoiceData, order_of
+from concord.analyses.served import PART_PROMPTS, echoed_endings
+from concord.data.choices import LETTERS, ChoiceData
 from concord.endpoints.connection import Connection
 from concord.endpoints.contexts import served_contexts
 from concord.endpoints.named import named_letter
@@ -44,37 +46,11 @@ class Choice:
     written: str | None = None
 
 
-@dataclass(frozen=True)
-class Block:
-    """Some items of a data set in one wording and context, in every order."""
-
-    data: ChoiceData
-    context: Context
-    wording: int
-    number: int
-
-    @property
-    def name(self) -> str:
-        """Name of its part."""
-        place = f"{self.wording}-{self.number:05d}"
-        return f"{self.data.name}-{self.context.contexts}-{place}"
-
-    @property
-    def asked(self) -> list[Asked]:
-        """Every item in every order."""
-        size = _items_of_a_block(self.data)
-        items = self.data.items[self.number * size : (self.number + 1) * size]
-        return [
-            Asked(self.data, item, self.wording, place, order_of(name, item.size))
-            for place, name in enumerate(self.data.orders)
-            for item in items
-        ]
-
-
 def run(task: Task[Connection]) -> Iterator[Part]:
     """One part for each small block of items in each wording and context."""
-    for block in blocks_of(task):
-        asked = block.asked
+    contexts = served_contexts(task.model.served, task.study, "choices")
+    for block in blocks_of(task.data.choices, contexts, _items_of_a_block):
+        asked = asked_in(block)
         if block.name in task.finished:
             task.advance(len(asked))
             continue
@@ -82,18 +58,6 @@ def run(task: Task[Connection]) -> Iterator[Part]:
         found = task.model.ask_all(choose, asked, task.advance)
         prompts = [prompt_of(task.model, block.context, one) for one in asked]
         yield Part(block.name, _rows(asked, block.context, prompts, found))
-
-
-def blocks_of(task: Task[Connection]) -> list[Block]:
-    """All blocks, in the order in which they are asked."""
-    contexts = served_contexts(task.model.served, task.study, "choices")
-    return [
-        Block(data, context, wording, number)
-        for data in task.data.choices
-        for context in contexts
-        for wording in range(len(data.wordings))
-        for number in range(-(-len(data.items) // _items_of_a_block(data)))
-    ]
 
 
 def prompt_of(connection: Connection, context: Context, asked: Asked) -> str:
@@ -193,18 +157,15 @@ def _rows(
     return pa.table(
         {
             **settings_of(asked, context, prompts),
-            "letter": pa.array(
-                [None if c.letter is None else LETTERS[c.letter] for c in found],
-                pa.string(),
+            "letter": strings(
+                None if c.letter is None else LETTERS[c.letter] for c in found
             ),
-            "right_letter": pa.array([own.right_letter for own in asked], pa.string()),
+            "right_letter": strings([own.right_letter for own in asked]),
             "option": pa.array(options, pa.int8()),
             "content": pa.array(
                 [None if o is None else q.contents[o] for q, o in chosen], pa.int8()
             ),
-            "answer": pa.array(
-                [None if o is None else q.options[o] for q, o in chosen], pa.string()
-            ),
+            "answer": strings(None if o is None else q.options[o] for q, o in chosen),
             "right_option": pa.array([q.answer for q in questions], pa.int8()),
             "is_correct": pa.array([o == q.answer for q, o in chosen]),
             "score": floats(np.array([one for one, _ in best])),
@@ -214,10 +175,10 @@ def _rows(
                 pa.bool_(),
             ),
             "scores": pa.array(
-                [_in_question_order(c.scores, own.places) for own, c in pairs],
+                [in_question_order(c.scores, own.places) for own, c in pairs],
                 pa.list_(pa.float32()),
             ),
-            "free_prediction": pa.array([c.free for c in found], pa.string()),
+            "free_prediction": strings([c.free for c in found]),
             "free_log_probability": floats(
                 np.array([c.free_log_probability for c in found])
             ),
@@ -225,7 +186,7 @@ def _rows(
             "option_alone": pa.nulls(count, pa.int8()),
             "score_alone": pa.nulls(count, pa.float32()),
             "letters_are_whole": pa.array([c.letters_are_whole for c in found]),
-            "written": pa.array([c.written for c in found], pa.string()),
+            "written": strings([c.written for c in found]),
         }
     )
 
@@ -235,16 +196,6 @@ def _best_two(scores: Float[np.ndarray, " letter"]) -> tuple[float, float]:
     told = np.sort(scores[~np.isnan(scores)])[::-1]
     padded = [*told.tolist(), _NAN, _NAN]
     return padded[0], padded[1]
-
-
-def _in_question_order(
-    scores: Float[np.ndarray, " letter"], places: Sequence[int]
-) -> list[float | None]:
-    """Each option's score by its place in the question; None where not told."""
-    placed: list[float | None] = [None] * len(places)
-    for place, score in zip(places, scores.tolist(), strict=True):
-        placed[place] = score if np.isfinite(score) else None
-    return placed
 
 
 def _items_of_a_block(data: ChoiceData) -> int:

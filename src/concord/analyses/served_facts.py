@@ -15,9 +15,10 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
+from concord.analyses.columns import floats, repeated, strings
 from concord.analyses.facts import Question, questions_of
 from concord.analyses.part import Part, Task
-from concord.analyses.served import PART_PROMPTS, echoed_endings, floats
+from concord.analyses.served import PART_PROMPTS, echoed_endings
 from concord.endpoints.connection import Connection
 from concord.endpoints.contexts import served_contexts
 from concord.endpoints.named import named_candidate, spelt_score
@@ -139,18 +140,18 @@ def _rows(
     count = len(questions)
     named = [_candidate(q, a.prediction) for q, a in pairs]
     columns = {
-        "contexts": _strings([context.contexts] * count),
+        "contexts": repeated(context.contexts, count),
         "context": pa.array([context.index] * count, pa.int8()),
-        "relation": _strings([q.relation.id for q in questions]),
-        "fact": _strings([q.fact.id for q in questions]),
-        "subject": _strings([q.fact.subject for q in questions]),
-        "object": _strings([q.fact.object for q in questions]),
+        "relation": strings([q.relation.id for q in questions]),
+        "fact": strings([q.fact.id for q in questions]),
+        "subject": strings([q.fact.subject for q in questions]),
+        "object": strings([q.fact.object for q in questions]),
         "template": pa.array([q.template.index for q in questions], pa.int16()),
-        "prompt": _strings([context.wrap(q.text) for q in questions]),
-        "prediction": _strings(named),
+        "prompt": strings([context.wrap(q.text) for q in questions]),
+        "prediction": strings(named),
         "prediction_index": pa.array([a.prediction for a in answers], pa.int32()),
         "score": floats(np.array([a.score for a in answers])),
-        "runner_up": _strings([_candidate(q, a.runner_up) for q, a in pairs]),
+        "runner_up": strings([_candidate(q, a.runner_up) for q, a in pairs]),
         "margin": floats(np.array([a.margin for a in answers])),
         "margin_is_exact": pa.array([a.runner_up is not None for a in answers]),
         "is_tie": pa.array([a.is_tie for a in answers], pa.bool_()),
@@ -160,14 +161,14 @@ def _rows(
         "is_trivial": pa.array([q.fact.is_trivial for q in questions]),
         # Whether tokens begin another candidate's cannot be told from text.
         "is_shadowing": pa.nulls(count, pa.bool_()),
-        "free_prediction": _strings([a.free for a in answers]),
+        "free_prediction": strings([a.free for a in answers]),
         "free_log_probability": floats(
             np.array([a.free_log_probability for a in answers])
         ),
         "candidate_count": pa.array(
             [len(q.relation.candidates) for q in questions], pa.int32()
         ),
-        "written": _strings([a.written for a in answers]),
+        "written": strings([a.written for a in answers]),
     }
     if config.scoring == "full":
         columns |= _vectors(pairs)
@@ -193,7 +194,3 @@ def _vectors(pairs: Sequence[tuple[Question, Answer]]) -> dict[str, pa.Array]:
 
 def _candidate(question: Question, index: int | None) -> str | None:
     return None if index is None else question.relation.candidates[index]
-
-
-def _strings(values: Sequence[str | None]) -> pa.Array:
-    return pa.array(values, pa.string())
