@@ -11,21 +11,24 @@ chance 1/K + (1 - 1/K) m.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from concord.metrics.bootstrap import cluster_units
+from concord.report.findings import Findings
+from concord.report.gate import Condition, judge
 from concord.summary.answers import Answers, Facts
 from concord.summary.entries import measure_entries
 from concord.summary.estimates import Sample, Settings, add_pairs
+from concord.summary.measures import describe
 from concord.summary.outcomes import core_outcomes
+from concord.summary.spread import spread_entries
 
 CANDIDATES, TEMPLATES, CONTEXTS = 5, 4, 2
-RELATIONS, SUBJECTS = 3, 60
-"""Subjects of each relation; one in four has two facts."""
 STAYS = (0.5, 0.9)
 """How surely the base keeps a fact's main answer: a subject is of either kind."""
 SHIFT = 0.06
@@ -37,6 +40,23 @@ COPIES = 0.3
 """Share of facts whose object stands in the subject."""
 AGREEMENT, CORRECTED = "facts.agreement", "facts.chance_corrected_agreement"
 ACCURACY, TOP = "facts.accuracy", "facts.top_answer_share"
+
+
+@dataclass(frozen=True)
+class Design:
+    """How many facts are drawn; one subject in four has two."""
+
+    relations: int
+    subjects: int
+    """Of each relation."""
+
+    @property
+    def text(self) -> str:
+        """As 35 x 3."""
+        return f"{self.relations} x {self.subjects}"
+
+
+LARGE, SMALL, FEW = Design(3, 60), Design(35, 3), Design(1, 8)
 
 
 @dataclass(frozen=True)
@@ -63,10 +83,10 @@ class Population:
         )
 
 
-def draw_population(rng: np.random.Generator) -> Population:
-    """Three relations of sixty subjects, 75 facts each on average."""
-    relation = np.repeat(np.arange(RELATIONS), SUBJECTS)
-    subject = np.tile(np.arange(SUBJECTS), RELATIONS)
+def draw_population(rng: np.random.Generator, design: Design = LARGE) -> Population:
+    """Subjects of either kind and their facts, all drawn anew."""
+    relation = np.repeat(np.arange(design.relations), design.subjects)
+    subject = np.tile(np.arange(design.subjects), design.relations)
     kind = rng.integers(2, size=len(subject))
     times = 1 + (rng.random(len(subject)) < 0.25)
     relation, subject = np.repeat(relation, times), np.repeat(subject, times)
@@ -75,7 +95,7 @@ def draw_population(rng: np.random.Generator) -> Population:
     facts = Facts(
         [str(index) for index in range(count)],
         subject,
-        tuple(f"P{index}" for index in range(RELATIONS)),
+        tuple(f"P{index:02d}" for index in range(design.relations)),
         relation,
         right,
         rng.random(count) < COPIES,
@@ -155,6 +175,41 @@ def truths() -> dict[tuple[str, str], float]:
     return found
 
 
+def rows_of(population: Population, answers: Answers) -> pa.Table:
+    """Predictions as the rows that an analysis of facts writes."""
+    facts, shape = population.facts, answers.predictions.shape
+    context, template, fact = (axis.ravel() for axis in np.indices(shape))
+    prediction = answers.predictions.ravel()
+    count = prediction.size
+    relation = np.array(facts.relations, dtype=object)[facts.relation[fact]]
+    return pa.table(
+        {
+            "contexts": np.full(count, "study", dtype=object),
+            "context": context.astype(np.int8),
+            "relation": relation,
+            # Numbers of one width, so that their order as texts is that of the facts.
+            "fact": np.array([f"{index:06d}" for index in fact], dtype=object),
+            "subject": np.array([f"{index:06d}" for index in facts.subject[fact]]),
+            "object": np.array([str(index) for index in population.right[fact]]),
+            "template": template.astype(np.int16),
+            "prompt": np.full(count, "not shown", dtype=object),
+            "prediction": prediction.astype(str),
+            "prediction_index": prediction,
+            "score": np.zeros(count, np.float32),
+            "runner_up": (prediction + 1).astype(str),
+            "margin": np.ones(count, np.float32),
+            "margin_is_exact": np.ones(count, bool),
+            "is_tie": np.zeros(count, bool),
+            "is_correct": answers.is_right.ravel(),
+            "is_trivial": facts.is_trivial[fact],
+            "is_shadowing": np.zeros(count, bool),
+            "free_prediction": prediction.astype(str),
+            "free_log_probability": np.zeros(count, np.float32),
+            "candidate_count": np.full(count, CANDIDATES, np.int32),
+        }
+    )
+
+
 def entries_of(
     population: Population, models: Mapping[str, Answers], settings: Settings
 ) -> dict[str, dict[str, Any]]:
@@ -181,99 +236,116 @@ MEASURED = (AGREEMENT, CORRECTED, ACCURACY, TOP)
 MEASURED += (f"{AGREEMENT}_nontrivial", f"{ACCURACY}_nontrivial")
 
 
-@dataclass(frozen=True)
-class Rates:
-    """Shares of the draws; keys are (model, measure)."""
-
-    draws: int
-    coverage: dict[tuple[str, str], float] = field(default_factory=dict)
-    """In which the interval of a value held the truth."""
-    difference_coverage: dict[tuple[str, str], float] = field(default_factory=dict)
-    """In which the interval of tuned minus base held the true difference."""
-    announced: dict[str, float] = field(default_factory=dict)
-    """In which a model's agreement was called more or less consistent."""
-
-    def pooled(self) -> dict[str, float]:
-        """Coverage of all values and differences of a model together."""
-        found = defaultdict(list)
-        for rates in (self.coverage, self.difference_coverage):
-            for (model, _), rate in rates.items():
-                found[model].append(rate)
-        return {model: float(np.mean(own)) for model, own in found.items()}
+Hits = dict[tuple[str, str, str], bool]
+"""(what, model, measure) -> whether it was so in a draw."""
 
 
-def rates_of_known_models(draws: int, settings: Settings, seed: int) -> Rates:
-    """How often the intervals hold what the models were made to do."""
-    truth, hits = truths(), defaultdict(list)
-    for draw in range(draws):
-        population = draw_population(np.random.default_rng([seed, draw]))
-        models = {name: answer(population) for name, answer in MODELS.items()}
-        entries = entries_of(population, models, replace(settings, seed=draw))
-        for (model, key), expected in truth.items():
-            entry = _entry(entries[key]["values"], model)
-            hits["value", model, key].append(_holds(entry, expected))
-            if model != "base" and ("base", key) in truth:
-                difference = _entry(entries[key]["differences"], model)
-                true = expected - truth["base", key]
-                hits["difference", model, key].append(_holds(difference, true))
-        for entry in entries[AGREEMENT]["differences"]:
-            hits["announced", entry["model"], ""].append(_is_announced(entry))
-        _require_null(_entry(entries[CORRECTED]["values"], "one answer"))
-    rates = Rates(draws)
-    for (kind, model, key), found in hits.items():
-        if kind == "announced":
-            rates.announced[model] = float(np.mean(found))
-        else:
-            whose = rates.coverage if kind == "value" else rates.difference_coverage
-            whose[model, key] = float(np.mean(found))
-    return rates
+def known_hits(
+    draw: int,
+    *,
+    settings: Settings,
+    seed: int,
+    design: Design = LARGE,
+    names: Sequence[str] = tuple(MODELS),
+) -> Hits:
+    """Which intervals of one draw hold what the models were made to do.
+
+    ``value`` and ``difference``: over subjects; ``relations``: of the difference, over
+    relations, which are all alike; ``announced``: agreement is said to differ.
+    """
+    population = draw_population(np.random.default_rng([seed, draw]), design)
+    models = {name: MODELS[name](population) for name in names}
+    entries = entries_of(population, models, replace(settings, seed=draw))
+    truth, hits = truths(), Hits()
+    for (model, key), expected in truth.items():
+        if model not in models:
+            continue
+        hits["value", model, key] = _holds(_of(entries[key]["values"], model), expected)
+        if model != "base" and ("base", key) in truth:
+            own = _of(entries[key]["differences"], model)
+            true = expected - truth["base", key]
+            hits["difference", model, key] = _holds(own, true)
+            if own["relations_low"] is not None:
+                hits["relations", model, key] = _holds(own, true, "relations_")
+    for entry in entries[AGREEMENT]["differences"]:
+        hits["announced", entry["model"], AGREEMENT] = _is_announced(entry, AGREEMENT)
+    if "one answer" in models:
+        _require_null(_of(entries[CORRECTED]["values"], "one answer"))
+    return hits
 
 
-@dataclass(frozen=True)
-class FalseAlarms:
-    """Shares of the draws of models that do not differ from their base."""
+def alarm_hits(
+    draw: int, *, settings: Settings, seed: int, design: Design = LARGE, tuned: int = 3
+) -> Hits:
+    """Tuned models by the base's own rule: what is said of them in one draw.
 
-    draws: int
-    single: dict[str, float]
-    """By measure: tests of one model with p of at most .05, not adjusted."""
-    outside: dict[str, float]
-    """By measure: intervals of a difference that leave out 0."""
-    any_announced: dict[str, float]
-    """By measure: draws in which any of the models was said to differ."""
-
-
-def false_alarms(
-    draws: int, settings: Settings, seed: int, *, tuned: int = 3
-) -> FalseAlarms:
-    """How often tuned models that answer by the base's own rule are said to differ."""
-    single, outside, announced = (defaultdict(list) for _ in range(3))
-    for draw in range(draws):
-        population = draw_population(np.random.default_rng([seed, draw]))
-        names = ["base", *(f"same-{index}" for index in range(tuned))]
-        models = {name: keeps_to_answers(population) for name in names}
-        entries = entries_of(population, models, replace(settings, seed=draw))
-        for key in (AGREEMENT, CORRECTED, ACCURACY):
-            own = entries[key]["differences"]
-            single[key] += [entry["p"] <= 1 - settings.level for entry in own]
-            outside[key] += [not _holds(entry, 0.0) for entry in own]
-            announced[key].append(any(_is_announced(entry) for entry in own))
-    return FalseAlarms(draws, *map(_means, (single, outside, announced)))
+    ``announced``: any of them is said to differ, which needs the interval and the
+    p-value adjusted for their number; ``one announced``: the first of them is.
+    """
+    population = draw_population(np.random.default_rng([seed, draw]), design)
+    names = ["base", *(f"same-{index}" for index in range(tuned))]
+    models = {name: keeps_to_answers(population) for name in names}
+    entries = entries_of(population, models, replace(settings, seed=draw))
+    hits = Hits()
+    for key in (AGREEMENT, CORRECTED, ACCURACY):
+        said = [_is_announced(own, key) for own in entries[key]["differences"]]
+        hits["announced", "any", key] = any(said)
+        hits["one announced", "same-0", key] = said[0]
+    return hits
 
 
-def _means(found: Mapping[str, Sequence[bool]]) -> dict[str, float]:
-    return {key: float(np.mean(values)) for key, values in found.items()}
+def gate_hits(draw: int, *, settings: Settings, seed: int, design: Design) -> Hits:
+    """A model that lost exactly the drop that a gate tolerates: does it pass?"""
+    population = draw_population(np.random.default_rng([seed, draw]), design)
+    models = {
+        "base": keeps_to_answers(population),
+        "worse": keeps_to_answers(population, -SHIFT),
+    }
+    entries = entries_of(population, models, replace(settings, seed=draw))
+    content = {"base": "base", "tuned": ["worse"], "level": settings.level}
+    findings = Findings(content | {"measures": list(entries.values())})
+    stays = np.array(STAYS)
+    drop = (1 - 1 / CANDIDATES) * float((stays**2 - (stays - SHIFT) ** 2).mean())
+    (check,) = judge(findings, [Condition("max-drop", AGREEMENT, drop)], strict=True)
+    return {("passes", "worse", AGREEMENT): check.passes}
 
 
-def _entry(entries: Sequence[Mapping[str, Any]], model: str) -> Mapping[str, Any]:
+def spread_hits(draw: int, *, settings: Settings, seed: int, tuned: int = 3) -> Hits:
+    """Models as right in every setting as their base: is a spread said to differ?"""
+    rng = np.random.default_rng([seed, draw])
+    chance = rng.choice(STAYS, size=80)
+    names = ["base", *(f"same-{index}" for index in range(tuned))]
+    rights = {(name, "study"): rng.random((4, 3, 80)) < chance for name in names}
+    clusters = cluster_units(np.zeros(80), np.arange(80))
+    settings = replace(settings, seed=draw)
+    hits = Hits()
+    for entry in spread_entries("artificial", clusters, rights, names, settings):
+        if entry["differences"]:
+            key = entry["key"]
+            said = [_is_announced(own, key) for own in entry["differences"]]
+            hits["announced", "any", key] = any(said)
+    return hits
+
+
+def shares(hits: Iterable[Hits]) -> dict[tuple[str, str, str], float]:
+    """Share of the draws in which it was so, for each."""
+    found: dict[tuple[str, str, str], list[bool]] = defaultdict(list)
+    for own in hits:
+        for name, is_so in own.items():
+            found[name].append(is_so)
+    return {name: float(np.mean(own)) for name, own in found.items()}
+
+
+def _of(entries: Sequence[Mapping[str, Any]], model: str) -> Mapping[str, Any]:
     return next(entry for entry in entries if entry["model"] == model)
 
 
-def _holds(entry: Mapping[str, Any], truth: float) -> bool:
-    return entry["low"] <= truth <= entry["high"]
+def _holds(entry: Mapping[str, Any], truth: float, of: str = "") -> bool:
+    return entry[f"{of}low"] <= truth <= entry[f"{of}high"]
 
 
-def _is_announced(entry: Mapping[str, Any]) -> bool:
-    return entry["verdict"] != "no difference seen"
+def _is_announced(entry: Mapping[str, Any], key: str) -> bool:
+    return entry["verdict"] in describe(key).words
 
 
 def _require_null(entry: Mapping[str, Any]) -> None:

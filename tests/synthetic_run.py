@@ -101,6 +101,12 @@ def write_synthetic_run(
     return run
 
 
+def begin_synthetic_run(folder: Path, labels: list[str]) -> Run:
+    """A run of facts in the study's contexts that has no rows yet."""
+    _write_head(folder, labels, layers=4, contexts=("study",), datasets=())
+    return open_run(folder)
+
+
 def _rows(
     analysis: str,
     world: "_World",
