@@ -266,7 +266,7 @@ def test_data_check_counts_what_is_there(
 def test_data_list_names_every_set(data_dir: Path, capsys: pytest.CaptureFixture[str]):
     assert run("data", "list", "--data-dir", data_dir) == 0
     printed = capsys.readouterr().out
-    for name in ("pararel", "mrpc", "tapaco"):
+    for name in ("pararel", "mrpc", "tapaco", "MIT", "CC BY"):
         assert name in printed
 
 

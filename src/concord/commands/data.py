@@ -15,14 +15,17 @@ data_app = typer.Typer(help="Data sets: list, get, check.", no_args_is_help=True
 
 @data_app.command("list")
 def data_list(data_dir: DataDir = None) -> None:
-    """Data sets, where they come from, and which are here."""
+    """Data sets, their homes and licences, and which are here."""
     from concord.data.fetch import SOURCES, list_data
 
-    table = Table("data set", "where", "home")
+    table = Table("data set")
+    for name in ("where", "licence", "home"):
+        table.add_column(name, overflow="fold")
     for name, place in list_data(data_dir).items():
         source = SOURCES.get(name)
         home = source.home if source else "not fetched by concord"
-        table.add_row(name, Text(str(place or "not here")), Text(home))
+        licence = source.licence if source else "–"
+        table.add_row(name, Text(str(place or "not here")), Text(licence), Text(home))
     out.print(table)
 
 

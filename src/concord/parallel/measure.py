@@ -19,16 +19,19 @@ logger = logging.getLogger(__name__)
 def measure_models(
     run: Run, plan: Plan, *, analyses: Mapping[str, Analysis], reporter: Reporter
 ) -> None:
-    """Run every analysis on every model, as the study's ``executor`` says.
+    """For each model: load it, run every analysis, save each part, free it.
 
-    The rows are the same whoever measures them; what is finished is kept.
+    `execute` does so for one model in this process; a `concord.parallel.worker.Worker`
+    does it elsewhere where the study's ``executor`` says so. The loader holds one model
+    and frees it for the next. The rows are the same whoever measures them, and what is
+    finished is kept.
 
     Raises:
         ConcordError: A model cannot be loaded or used, or the folder not written.
     """
     study = plan.study
     loader = Loader(study)
-    missing = []
+    for_workers = []
     for entry in in_loading_order(study):
         # A served model is asked over HTTP: nothing to compute here.
         if study.executor == "here" or entry.label in plan.served:
@@ -41,11 +44,11 @@ def measure_models(
         elif is_measured(run, entry, plan):
             logger.info("%s: all analyses finished before; kept", entry.label)
         else:
-            missing.append(entry.label)
+            for_workers.append(entry.label)
     loader.free()
-    if missing:
+    if for_workers:
         pool = _pool(run, plan, analyses)
-        measure_with(pool, run, plan, models=missing, reporter=reporter)
+        measure_with(pool, run, plan, models=for_workers, reporter=reporter)
 
 
 def _pool(run: Run, plan: Plan, analyses: Mapping[str, Analysis]) -> Pool:
