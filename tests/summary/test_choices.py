@@ -14,10 +14,14 @@ from choice_models import (
 )
 
 from concord.compare import compare
+from concord.metrics.bootstrap import cluster_units
 from concord.metrics.spread import accuracy_by_setting, spread_over_orders
 from concord.results import Run, read_rows
 from concord.study import resolve_study
 from concord.summary.choice_measures import CHOICE_MEASURES
+from concord.summary.choices import UNLIKE, drop_unlike
+from concord.summary.entries import measure_entries
+from concord.summary.estimates import Sample, Settings, add_pairs, mean_outcome
 
 EVERY = (
     "rankc posix format_spread prompt_sensi_score paraphrastic_consistency "
@@ -304,3 +308,23 @@ def test_perturbed_texts_take_part_in_their_own_measures_alone(tmp_path: Path):
     for name in ("accuracy", "spread", "content_agreement"):
         assert value(plain, name, "base") == value(perturbed, name, "base")
     assert 0 <= value(perturbed, "perturbed_agreement", "base") <= 1
+
+
+def test_answers_are_not_compared_with_forced_choices():
+    """One endpoint tells the likeliest token, the other does not."""
+    clusters = cluster_units(np.full(3, "t"), np.arange(3))
+    sample = Sample("choices", "d", clusters, ("t",), "micro", False)
+    for name in ("accuracy", "content_agreement", "forced_agreement"):
+        for model in ("base", "tuned"):
+            sample.values[f"choices.d.{name}", model] = mean_outcome(np.ones((1, 3)))
+    add_pairs(sample, ["base", "tuned"])
+    drop_unlike(sample, {"base": True, "tuned": True}, "base")
+    assert len(sample.pairs) == 3
+    drop_unlike(sample, {"base": False, "tuned": True}, "base")
+    kept = [pair.key for pair in sample.pairs]
+    assert kept == ["choices.d.accuracy", "choices.d.forced_agreement"]
+    entries = measure_entries(
+        sample, ["base", "tuned"], Settings(100, 100, level=0.95, seed=0)
+    )
+    (found,) = next(e for e in entries if "content" in e["key"])["differences"]
+    assert (found["value"], found["reason"]) == (None, UNLIKE)

@@ -32,10 +32,10 @@ from concord.summary.choice_rows import (
 )
 from concord.summary.estimates import Outcome, Sample, Settings, add_pairs, mean_outcome
 from concord.summary.letters import LetterUse, letter_use
+from concord.summary.named_measures import ONE_WORDING
 from concord.summary.other_choices import (
     ONE_ORDER,
     ONE_SETTING,
-    ONE_WORDING,
     other_outcomes,
 )
 from concord.summary.spread import spread_entries
@@ -55,6 +55,9 @@ _EMPTY = {
     "perturbed_agreement": "no perturbation found anything to change",
 }
 """Why no question counts in a measure."""
+UNLIKE = (
+    "whether an answer was given is told for one of the two models only: no difference"
+)
 _FORCED = (
     "{}: what the likeliest token is, is not told for {}: every choice counts as an "
     "answer there, and agreement is that of forced choices."
@@ -130,6 +133,8 @@ def _summarise_dataset(
             uses.append(letter_use(place, choices, items, clusters, settings))
     for sample in (micro, macro):
         add_pairs(sample, run.models())
+    told = {model: one.is_first_token_told for (model, _), one in answers.items()}
+    drop_unlike(micro, told, run.models()[0])
     rights = {place: _in_settings(choices) for place, choices in answers.items()}
     warnings = [warning for use in uses for warning in use.warnings]
     return ChoiceSummary(
@@ -144,6 +149,29 @@ def _summarise_dataset(
         warnings=warnings,
         notes=_notes(dataset, items, answers),
     )
+
+
+def drop_unlike(sample: Sample, told: Mapping[str, bool], base: str) -> None:
+    """Agreement of answers is not compared with that of forced choices.
+
+    Args:
+        sample: Its pairs of a model and the base are dropped, with a reason, where only
+            one of the two tells whether it answered.
+        told: Whether it does, by model.
+        base: Label of the base.
+    """
+    kept = []
+    for pair in sample.pairs:
+        name = pair.key.partition("@")[0].rpartition(".")[2]
+        is_of_answers = name == "consistency_rate" or (
+            "agreement" in name and name != "forced_agreement"
+        )
+        is_of_one = pair.key.endswith("@prompt")
+        if is_of_one or not is_of_answers or told[pair.model] == told[base]:
+            kept.append(pair)
+        else:
+            sample.reasons[pair.key, pair.model] = UNLIKE
+    sample.pairs[:] = kept
 
 
 def _outcomes(items: Items, choices: Choices) -> dict[str, Outcome]:

@@ -34,11 +34,6 @@ from concord.summary.estimates import (
 )
 from concord.summary.measures import describe
 
-_UNDEFINED = {
-    "xparacon": "wording moves the accuracy of no question: the index is infinite",
-    "class_consistency": "questions have options of their own: these are no classes",
-}
-"""Why a measure has no value, by the end of its key."""
 DIFFERENCE_ASKED = 0.01
 """The difference that `power` speaks of when the study names no margin."""
 
@@ -323,8 +318,7 @@ def _reason(
             return sample.reasons[place]
         if noted:
             return noted
-        name = key.partition("@")[0].rpartition(".")[2]
-        return _UNDEFINED.get(name, "no unit that this measure needs")
+        return "no unit that this measure needs"
     if not is_drawn and not key.startswith("pararel."):
         return "a number of all questions together: no interval"
     if not is_drawn:
@@ -352,7 +346,7 @@ def _absent(
     """The entry of a model for which the key was not measured."""
     reason = sample.reasons.get((key, model))
     if base is not None and (key, model) in sample.values:
-        reason = f"not measured for {base}: no difference"
+        reason = reason or f"not measured for {base}: no difference"
     names = ("value", "low", "high", "relations_low", "relations_high")
     return {
         "model": model,

@@ -16,6 +16,7 @@ from concord.metrics.paraphrastic_consistency import paraphrastic_consistency
 from concord.metrics.prompt_sensi_score import prompt_sensi_score
 from concord.summary.estimates import Outcome, mean_outcome
 
+ONE_WORDING = "one wording: nothing to compare"
 NO_OPTIONS = "needs options in several orders; these answers have none"
 OF_ANSWERS: Mapping[str, str] = {
     "rankc": "needs a ranking of candidates; a written answer has none",
@@ -66,6 +67,8 @@ def answer_outcomes(
         elif name in missing:
             outcomes[name] = whole_number(float("nan"), answers.shape[1], prompts)
             reasons[name] = missing[name]
+        if name in outcomes and not outcomes[name].denominator.any():
+            reasons.setdefault(name, ONE_WORDING)
     return outcomes, reasons
 
 

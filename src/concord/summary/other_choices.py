@@ -14,13 +14,12 @@ from concord.metrics.other_measures import (
 )
 from concord.summary.choice_rows import Choices, Items
 from concord.summary.estimates import Outcome, mean_outcome
-from concord.summary.named_measures import whole_number
+from concord.summary.named_measures import ONE_WORDING, whole_number
 
 OF_SCORES = ("rankc", "posix", "sensitivity", "class_consistency")
 """Measures that need the score of every option."""
 NOT_TOLD = "needs the score of every option; the rows hold those of some"
 ONE_SETTING = "one setting: nothing to compare"
-ONE_WORDING = "one wording: nothing to compare"
 ONE_ORDER = "one order of the options: nothing to compare"
 NOTHING_MOVES = "wording moves the accuracy of no question: the index is infinite"
 NO_CLASSES = "questions have options of their own: these are no classes"
