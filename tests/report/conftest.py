@@ -108,6 +108,7 @@ def _link(model: str, contexts: str, group: int) -> dict[str, Any]:
         "group": f"group {group}",
         "against": "others",
         "n": {"facts": 4, "subjects": 3},
+        "n_against": {"facts": 5, "subjects": 4},
         "reason": None if is_measured else "too few subjects to draw from",
     }
 

@@ -142,6 +142,9 @@ def test_numbers_of_a_column_have_the_precision_that_half_of_them_need():
     blocks = Table("t", "", columns, rows, block=0)
     assert blocks.printed()[3][1] == ".000021 [−.000473, .000461]"
     assert blocks.printed()[1][1] == ".000 [.000, .000]"
+    finer = Table("t", "", columns, (("a", plain), ("a", tiny), ("a", tiny)))
+    assert finer.printed()[1][1] == ".00002 [−.00047, .00046]"
+    assert finer.printed()[0][1] == ".00300 [−.01200, .01700]"
 
 
 def test_a_cell_knows_why_it_has_no_number_or_no_interval():

@@ -46,12 +46,17 @@ def digits_of(entry: Mapping[str, Any]) -> int:
 
 
 def common_digits(entries: Iterable[Mapping[str, Any]]) -> int:
-    """Decimals for numbers that stand together: those that half of them need.
+    """Decimals for numbers that stand together.
 
-    One tiny number among others is then zero as far as the others are known.
+    Those that all need; where they differ, one fewer than half of them need, so that
+    two digits of the usual number are seen. One tiny number among others is then zero
+    as far as the others are known.
     """
     needed = [digits_of(one) for one in entries if is_number(one.get("value"))]
-    return median_low(needed) if needed else 3
+    if not needed:
+        return 3
+    usual = median_low(needed)
+    return usual if min(needed) == max(needed) else max(3, usual - 1)
 
 
 def value(entry: Mapping[str, Any], digits: int | None = None) -> str:

@@ -109,11 +109,13 @@ def renderer(page: Page) -> Callable[[FlipsInPage], str]:
         name: getattr(formats, name) for name in ("count", "probability", "unbroken")
     }
     script, bundle = _read("page.js"), begin_bundle().result()
-    charts = {
-        panel.name: _in_page_colours(panel.specification)
-        for figure in page.figures
-        for panel in figure.panels
-    }
+    charts = _without_repeats(
+        {
+            panel.name: _in_page_colours(panel.specification)
+            for figure in page.figures
+            for panel in figure.panels
+        }
+    )
     words = dict(
         page=page,
         findings=page.findings,
@@ -239,6 +241,21 @@ def _in_page_colours(specification: dict[str, Any]) -> dict[str, Any]:
         specification, {token: f"var(--{token[1:]})" for token in _TOKENS}
     )
     return _without_legends(coloured)
+
+
+def _without_repeats(charts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What is equal in all charts, once, and the rest of each."""
+    first, *others = list(charts.values()) or [{}]
+    shared = {
+        name: part
+        for name, part in first.items()
+        if all(name in other and other[name] == part for other in others)
+    }
+    own = {
+        chart: {name: part for name, part in parts.items() if name not in shared}
+        for chart, parts in charts.items()
+    }
+    return {"shared": shared, "charts": own}
 
 
 def _without_legends(part: Any) -> Any:

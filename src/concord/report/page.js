@@ -27,12 +27,11 @@
   }
 
   async function drawCharts() {
-    const charts = JSON.parse(byId("charts").textContent);
+    const { shared, charts } = JSON.parse(byId("charts").textContent);
     for (const node of document.querySelectorAll("[data-chart]")) {
       const view = { actions: false, renderer: "svg", ast: true };
-      const chart = charts[node.dataset.chart];
-      chart.description = node.getAttribute("aria-label");
-      await vegaEmbed(node, chart, view);
+      const description = node.getAttribute("aria-label");
+      await vegaEmbed(node, { ...structuredClone(shared), ...charts[node.dataset.chart], description }, view);
       await new Promise((next) => setTimeout(next));
     }
     document.documentElement.dataset.charts = "drawn";
