@@ -252,11 +252,9 @@ def _has_nothing_to_compare(
 ) -> bool:
     """One instruction spreads over none, one order likewise: that is no 0."""
     wordings, orders, _ = right.shape
-    compared: dict[Spread, int] = {
-        spread_over_instructions: wordings,
-        spread_over_orders: orders,
-    }
-    return compared.get(spread, wordings * orders) < 2
+    if spread is spread_over_instructions:
+        return wordings < 2
+    return (orders if spread is spread_over_orders else wordings * orders) < 2
 
 
 def _spread_of(right: Bool[np.ndarray, "wording order item"], spread: Spread) -> float:
