@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import t
 from synthetic_run import (
     Behaviour,
     expected_accuracy,
@@ -608,16 +609,17 @@ def test_power_names_the_smallest_difference_and_the_subjects_needed(summary: Su
         for row in summary["power"]
         if (row["key"], row["model"]) == ("facts.agreement", "tuned-1")
     )
-    # Two tuned models: 2.24 at alpha / 2, and 0.84 for the power.
+    found = difference(summary, "facts.agreement", "tuned-1")
+    # Two tuned models: alpha / 2 on two sides; each relation takes a degree.
     assert one["tests"] == 2 and one["reason"] is None
-    assert one["smallest_difference"] == pytest.approx(
-        3.08 * one["standard_error"], 0.02
-    )
+    degrees = one["n"] - found["n"]["relations"]
+    reach = t.ppf([1 - 0.05 / 4, 0.8], degrees).sum()
+    assert one["smallest_difference"] == pytest.approx(reach * one["standard_error"])
     ratio = one["smallest_difference"] / one["difference"]
     assert one["n_needed"] == pytest.approx(one["n"] * ratio**2, rel=0.01)
-    found = difference(summary, "facts.agreement", "tuned-1")
     width = found["high"] - found["low"]
-    assert width == pytest.approx(3.92 * one["standard_error"], rel=0.2)
+    both = 2 * t.ppf(0.975, degrees)
+    assert width == pytest.approx(both * one["standard_error"], rel=0.2)
 
 
 def test_baselines_are_those_of_the_objects(run: Run, summary: Summary):

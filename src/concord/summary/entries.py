@@ -172,7 +172,8 @@ class _Spread:
 
 def _spread_of(sample: Sample, pair: Pair) -> _Spread:
     sides = (pair.after, pair.before)
-    counted = np.logical_and(*(side.denominator.any(axis=0) for side in sides))
+    after, before = (np.asarray(side.denominator.any(axis=0)) for side in sides)
+    counted = after & before
     size = len(np.unique(sample.drawn.of_unit[counted]))
     if not size:
         return _Spread(float("nan"), 0.0, 0, "not measured for both models")
