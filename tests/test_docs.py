@@ -93,10 +93,29 @@ def parse(arguments: list[str]) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_shown_is_one_that_exists(page: Path):
     for block in blocks_of(page.read_text(encoding="utf-8")):
-        if block.language in ("", *SHELLS):
+        if block.language in SHELLS:
             for arguments in commands_in(block.script):
                 if "--help" not in arguments:
                     parse(arguments)
+
+
+def unmarked_commands(text: str) -> list[list[str]]:
+    """Commands in fences that are not said to be a shell's, and in indented blocks."""
+    fenced = [one.text for one in blocks_of(text) if one.language not in SHELLS]
+    indented = re.findall(r"^(?: {4,}|\t).*", FENCE.sub("", text), re.MULTILINE)
+    return commands_in("\n".join([*fenced, *(line.lstrip() for line in indented)]))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_shown_is_run_or_says_what_it_needs(page: Path):
+    assert unmarked_commands(page.read_text(encoding="utf-8")) == []
+
+
+def test_a_command_that_nobody_runs_is_found():
+    shown = "So:\n\n    concord version\n\n```\nA=1 concord demo\n```\n"
+    assert unmarked_commands(shown) == [["demo"], ["version"]]
+    marked = "```sh needs-weights\nconcord version\n```\n```sh\nconcord version\n```\n"
+    assert unmarked_commands(marked + "Say `concord version`.\n") == []
 
 
 def pages_to_run() -> list[Path]:
