@@ -14,6 +14,7 @@ from choice_models import (
 )
 
 from concord.compare import compare
+from concord.errors import ConcordError
 from concord.metrics.bootstrap import cluster_units
 from concord.metrics.spread import accuracy_by_setting, spread_over_orders
 from concord.results import Run, read_rows
@@ -328,3 +329,29 @@ def test_answers_are_not_compared_with_forced_choices():
     )
     (found,) = next(e for e in entries if "content" in e["key"])["differences"]
     assert (found["value"], found["reason"]) == (None, UNLIKE)
+
+
+def test_questions_that_are_too_long_are_refused_or_left_out_of_all(tmp_path: Path):
+    """Both models take 512 tokens; the last question alone has more."""
+    base, tuned = write_pair(tmp_path)
+    rows = some_questions(4)
+    rows[-1][0] = "Which town? " * 300
+    settings = {
+        "base": str(base),
+        "tuned": [str(tuned)],
+        "data_dir": str(write_questions(tmp_path, {"law": rows})),
+        "analyses": ["choices"],
+        "contexts": ["study"],
+        "statistics": {"replicates": 100, "permutations": 100},
+    }
+    with pytest.raises(ConcordError, match=r"law_test\.csv, line 4.*leave_out"):
+        compare(resolve_study(settings), tmp_path / "refused")
+    study = resolve_study(settings, {"choices": {"too_long": "leave_out"}})
+    done = compare(study, tmp_path / "run")
+    found = json.loads((done.path / "summary.json").read_text(encoding="utf-8"))
+    for model in ("base", "tuned"):
+        assert entry(found, "accuracy", model)["n"]["facts"] == 3
+    assert any(
+        note.startswith("mmlu: 1 questions were not asked of every model")
+        for note in found["notes"]
+    )

@@ -15,7 +15,7 @@ Source: Fierro et al. (2024), section 3 and appendix C.1; prompts after Open-Ins
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -27,6 +27,7 @@ from concord.analyses.task_contexts import task_contexts
 from concord.data.choices import LETTERS, ChoiceData, order_of
 from concord.errors import ModelError
 from concord.models.architecture import sliding_window, without_adapter_wrapper
+from concord.models.contexts import Context
 from concord.models.encoder import EncodedPrompt, Encoder
 from concord.models.memory import TokenBudget
 from concord.models.padding import on_grid
@@ -60,6 +61,9 @@ def run(task: Task) -> Iterator[Part]:
     budget: TokenBudget | None = None
     contexts = task_contexts(task, "choices")
     blocks = blocks_of(task.data.choices, contexts, items_of_a_block)
+    if task.study.choices.too_long == "leave_out":
+        kept = tuple(_that_fit(task, data, contexts) for data in task.data.choices)
+        blocks = blocks_of(kept, contexts, items_of_a_block)
     _refuse_long(task, blocks)
     again = _asked_again(task, blocks)
     for block, chosen in zip(blocks, again, strict=True):
@@ -110,22 +114,59 @@ def encode(
         ModelError: A prompt is longer than the model takes; the question is named.
     """
     model = task.model
-    prompts = encode_in_context(
-        encoder_of(model.entry, model.tokenizer, model.network.config),
-        block.context,
-        [one.prompt for one in asked],
-        label=model.label,
-    )
-    most = model.max_length
+    prompts = _encoded(task, block.context, asked)
     for one, prompt in zip(asked, prompts, strict=True):
-        if most is not None and len(prompt.ids) > most:
+        if _is_long(task, prompt):
             raise ModelError(
                 f"{model.label}: the prompt of {one.item.question.place} has "
-                f"{len(prompt.ids)} tokens, but the model takes {most}; nothing is "
-                "cut: leave the question out, or name topics with shorter ones "
+                f"{len(prompt.ids)} tokens, but the model takes {model.max_length}; "
+                "nothing is cut: leave out questions that are too long "
+                "(choices.too_long: leave_out), or name topics with shorter ones "
                 "(choices.topics)"
             )
     return prompts
+
+
+def _encoded(
+    task: Task, context: Context, asked: Sequence[Asked]
+) -> list[EncodedPrompt]:
+    model = task.model
+    return encode_in_context(
+        encoder_of(model.entry, model.tokenizer, model.network.config),
+        context,
+        [one.prompt for one in asked],
+        label=model.label,
+    )
+
+
+def _is_long(task: Task, prompt: EncodedPrompt) -> bool:
+    most = task.model.max_length
+    return most is not None and len(prompt.ids) > most
+
+
+def _that_fit(task: Task, data: ChoiceData, contexts: Sequence[Context]) -> ChoiceData:
+    """The questions of which the model takes every prompt.
+
+    The summary counts only what every model was asked, so that a question that is too
+    long for one is left out for all.
+    """
+    long = {
+        one.question.id
+        for block in blocks_of([data], contexts, items_of_a_block)
+        for asked in [asked_in(block)]
+        for one, prompt in zip(asked, _encoded(task, block.context, asked), strict=True)
+        if _is_long(task, prompt)
+    }
+    kept = tuple(one for one in data.items if one.question.id not in long)
+    if not kept:
+        raise ModelError(
+            f"{task.model.label}: every question of {data.name} has a prompt longer "
+            f"than the {task.model.max_length} tokens that the model takes; needed one "
+            "that fits: choose another data set, or another model"
+        )
+    settings = len(contexts) * len(data.wordings) * len(data.orders)
+    task.advance(len(long) * settings)
+    return replace(data, items=kept)
 
 
 def letters_of(

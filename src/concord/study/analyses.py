@@ -80,6 +80,9 @@ class ChoicesConfig(Section):
     """Orders of the options; also ``shuffle1``, ``shuffle2`` and so on."""
     option_counts: Literal["equal", "any"] = "equal"
     """Whether rows of your own may have more or fewer options than the first."""
+    too_long: Literal["refuse", "leave_out"] = "refuse"
+    """What becomes of a question with a prompt that is longer than a model takes; left
+    out, it counts for no model."""
     perturbations: tuple[Perturbation, ...] = ()
     """Changes of the question's text that leave its meaning; none in the study."""
     questions: Annotated[int, Field(ge=1)] | None = None

@@ -147,7 +147,7 @@ def _summarise_dataset(
             if one.noise
         ],
         warnings=warnings,
-        notes=_notes(dataset, items, answers),
+        notes=_notes(dataset, _left_out(run, dataset, items), answers),
     )
 
 
@@ -257,13 +257,20 @@ def _in_settings(choices: Choices) -> Bool[np.ndarray, "wording order item"]:
     return choices.is_right[wordings][:, orders]
 
 
+def _left_out(run: Run, dataset: str, items: Items) -> int:
+    """Questions that do not count, those that no model was asked among them."""
+    described = run.info["data"].get(dataset, {}).get("counts", {})
+    drawn = described.get("questions", 0)
+    return max(items.left_out, drawn - len(items.item))
+
+
 def _notes(
-    dataset: str, items: Items, answers: dict[tuple[str, str], Choices]
+    dataset: str, left_out: int, answers: dict[tuple[str, str], Choices]
 ) -> list[str]:
     notes = []
-    if items.left_out:
+    if left_out:
         notes.append(
-            f"{dataset}: {items.left_out} questions were not asked of every model in "
+            f"{dataset}: {left_out} questions were not asked of every model in "
             "every setting and are left out"
         )
     hidden = sorted({m for (m, _), c in answers.items() if not c.is_first_token_told})
