@@ -108,6 +108,24 @@ def test_weights_that_are_cut_in_the_wrong_blocks_fail(monkeypatch):
         self_check.self_check(network, architecture_of(network))
 
 
+def test_a_cut_that_lets_a_little_through_fails_without_weights_to_see(monkeypatch):
+    """Under sdpa attention shows no weights, and the cut query moves all the same."""
+
+    def weak(mask, edges):
+        lowest = torch.finfo(torch.float32).min
+        found = (
+            torch.where(mask.bool(), 0.0, lowest) if mask.dtype is torch.bool else mask
+        )
+        found = found.clone()
+        found[edges.rows, :, edges.queries, edges.keys] = -4.0
+        return found
+
+    monkeypatch.setattr(hooks, "_without", weak)
+    network = tiny_model("llama", implementation="sdpa")
+    with pytest.raises(ModelError, match="what reaches a query over a cut edge"):
+        self_check.self_check(network, architecture_of(network))
+
+
 def test_hooks_that_touch_the_stream_fail(monkeypatch):
     @contextmanager
     def meddling(network, architecture, sites, positions=None):

@@ -413,11 +413,15 @@ def remarks_of(analysis: str, table: pa.Table, **config: int) -> list[str]:
 
 
 def test_a_reader_is_told_of_rounding():
-    floor = pa.array([0.01, 0.04, None], pa.float32())
-    (told,) = remarks_of("knockout", pa.table({"rounding_floor": floor}))
-    assert "by up to 0.040" in told
-    nothing = pa.array([None, None], pa.float32())
-    assert not remarks_of("knockout", pa.table({"rounding_floor": nothing}))
+    sizes = sizes_of([9] * 3)
+    assert not remarks_of("knockout", pa.table(sizes))
+    half = sizes | {"precision": ["bfloat16"] * 3}
+    (told,) = remarks_of("knockout", pa.table(half))
+    assert "how far that moves the effects is not known" in told
+    half["rounding_largest"] = pa.array([0.01, 0.04, None], pa.float32())
+    half["rounding_mean"] = pa.array([0.001, 0.002, None], pa.float32())
+    (told,) = remarks_of("knockout", pa.table(half))
+    assert "by 0.002 on average and by up to 0.040 against float32" in told
 
 
 def test_a_reader_is_told_of_subjects_that_begin_at_the_front():
@@ -438,7 +442,9 @@ def sizes_of(counts: list[int | None]) -> dict[str, list]:
         "position": [3] * len(counts),
         "attribute_count": pa.array(counts, pa.int32()),
         "k": [4] * len(counts),
-        "rounding_floor": pa.array([None] * len(counts), pa.float32()),
+        "precision": ["float32"] * len(counts),
+        "rounding_largest": pa.array([None] * len(counts), pa.float32()),
+        "rounding_mean": pa.array([None] * len(counts), pa.float32()),
     }
 
 

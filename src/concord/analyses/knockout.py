@@ -11,8 +11,10 @@ responsibility, and windows overlap, so neighbouring layers are not independent.
 Source: Geva et al. (2023), section 4; not part of Fierro et al. (2024).
 """
 
+import copy
+import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -21,6 +23,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from concord.analyses.facts import Question
 from concord.analyses.knockout_passes import (
     LAYOUTS,
     Layout,
@@ -45,19 +48,25 @@ from concord.analyses.probing import (
     sampled_questions,
     top_token,
 )
+from concord.errors import ModelError
 from concord.models.contexts import Context
+from concord.models.memory import is_out_of_memory
+from concord.models.placement import is_placed
 from concord.study import KnockoutSet
 
 PART_PROMPTS = 512
-FLOOR_PROMPTS = 4
-"""Of each part, from which the floor of half precision is measured."""
+ROUNDING_PROMPTS = 4
+"""Of each context, on which half precision is compared with float32."""
+HALF = (torch.float16, torch.bfloat16)
+_LOG = logging.getLogger(__name__)
 
 
 def run(task: Task) -> Iterator[Part]:
     """One part for each block of prompts in each context."""
     questions = sampled_questions(task, task.study.knockout.facts)
+    rows_of = partial(_rows, task, questions[:1])
     yield from prompt_parts(
-        task, questions, partial(_rows, task), size=PART_PROMPTS, has_answers=True
+        task, questions, rows_of, size=PART_PROMPTS, has_answers=True
     )
 
 
@@ -101,35 +110,60 @@ def knock_out(
     return Effects(tokens, logs, top)
 
 
-def rounding_floor(
-    task: Task,
-    probes: Sequence[Probe],
-    answers: Int[np.ndarray, "prompt 2"],
-    *,
-    runs: Runs,
-    cuts: Sequence[Cuts],
-    layout: Layout,
-) -> float | None:
-    """How far rounding alone moves the relative change of p, in half precision.
+@dataclass(frozen=True)
+class Rounding:
+    """Distance of relative changes of p in half precision from those in float32."""
 
-    Two ways to run the same cuts differ by rounding only: the tree, and separate rows.
+    largest: float
+    mean: float
+
+
+def rounding_of(
+    task: Task, probes: Sequence[Probe], runs: Runs, cuts: Sequence[Cuts]
+) -> Rounding | None:
+    """How far half precision moves the effects: the same weights, in float32.
 
     Returns:
-        The largest difference over the best candidate's token in some prompts; None in
-        float32, where there is next to none, and where rows are all there is.
+        Over all cuts of some prompts, for the model's own top token; None in float32,
+        where the weights are spread over devices, and where a copy has no room.
     """
-    is_half = task.model.network.dtype in (torch.float16, torch.bfloat16)
-    if not is_half or layout == "rows":
+    network = task.model.network
+    if network.dtype not in HALF or is_placed(network):
         return None
-    some = slice(0, FLOOR_PROMPTS)
-    found = [
-        knock_out(
-            task, probes[some], answers[some], runs=runs, cuts=cuts[some], layout=way
-        ).log_probability[:, :, 1]
-        for way in (layout, "rows")
-    ]
-    tree, rows = (np.expm1(own - own[:, :1]) for own in found)
-    return float(np.abs(tree - rows).max())
+    half = _changes(task, probes, runs, cuts, tokens=None)
+    try:
+        whole = copy.deepcopy(network).float()
+        exact = replace(task, model=replace(task.model, network=whole))
+        full = _changes(exact, probes, runs, cuts, tokens=half[0])
+    except (RuntimeError, ModelError) as error:
+        if not is_out_of_memory(error) and not isinstance(error, ModelError):
+            raise
+        _LOG.warning("%s: no room for a float32 copy (%s)", task.model.label, error)
+        return None
+    is_cut = np.zeros(half[1].shape, dtype=bool)
+    for name in runs.sets:
+        is_cut[:, runs.of_set(name)] = [[cut[name] is not None] for cut in cuts]
+    apart = np.abs(half[1] - full[1])[is_cut]
+    return Rounding(float(apart.max()), float(apart.mean())) if apart.size else None
+
+
+def _changes(
+    task: Task,
+    probes: Sequence[Probe],
+    runs: Runs,
+    cuts: Sequence[Cuts],
+    *,
+    tokens: Int[np.ndarray, " prompt"] | None,
+) -> tuple[Int[np.ndarray, " prompt"], Float[np.ndarray, "prompt run"]]:
+    """Best tokens without a cut, and the relative changes of these or of others."""
+    answers = np.zeros((len(probes), 2), dtype=np.int64)
+    if tokens is not None:
+        answers[:, 0] = tokens
+    layouts = {layout_of(task.model, probe.prompt.ids) for probe in probes}
+    layout = layouts.pop() if len(layouts) == 1 else "rows"
+    found = knock_out(task, probes, answers, runs=runs, cuts=cuts, layout=layout)
+    log = found.log_probability[:, :, 0 if tokens is None else 1]
+    return found.tokens[:, 0], np.expm1(log - log[:, :1])
 
 
 def _best(
@@ -164,17 +198,29 @@ def _read(
 
 
 def _rows(
-    task: Task, context: Context, probes: Sequence[Probe], known: Known
+    task: Task,
+    first: Sequence[Question],
+    context: Context,
+    probes: Sequence[Probe],
+    known: Known,
 ) -> pa.Table:
-    """One row for each prompt and set, with the effect around every layer."""
+    """One row for each prompt and set, with the effect around every layer.
+
+    Rounding is measured with the first block of a context.
+    """
     model, config = task.model, task.study.knockout
     width = config.window or default_width(model.layer_count)
     runs = Runs(config.sets, model.layer_count, width)
     answers = answer_tokens(task, context, probes, known)
-    first = model.tokenizer.bos_token_id
-    bos = first if isinstance(first, int) else None
+    mark = model.tokenizer.bos_token_id
+    bos = mark if isinstance(mark, int) else None
     cuts = [cut_positions(probe, config.sets, bos) for probe in probes]
     layouts = [layout_of(model, probe.prompt.ids) for probe in probes]
+    rounding = None
+    if probes[0].question == first[0]:
+        some = slice(0, ROUNDING_PROMPTS)
+        rounding = rounding_of(task, probes[some], runs, cuts[some])
+    precision = str(model.network.dtype).removeprefix("torch.")
     tables = []
     for layout in LAYOUTS:
         chosen = [place for place, own in enumerate(layouts) if own == layout]
@@ -184,7 +230,6 @@ def _rows(
         own_cuts = [cuts[place] for place in chosen]
         given = {"runs": runs, "cuts": own_cuts, "layout": layout}
         effects = knock_out(task, own, answers[chosen], **given)
-        floor = rounding_floor(task, own, answers[chosen], **given)
         for name in config.sets:
             present = [cut[name] is not None for cut in own_cuts]
             columns = _columns(task, effects, runs, name, present)
@@ -198,7 +243,13 @@ def _rows(
                         "position_count": pa.array(sizes, pa.int32()),
                         "window": pa.array([width] * len(own), pa.int16()),
                         "layout": pa.array([layout] * len(own), pa.string()),
-                        "rounding_floor": pa.array([floor] * len(own), pa.float32()),
+                        "precision": pa.array([precision] * len(own), pa.string()),
+                        "rounding_largest": pa.array(
+                            [rounding and rounding.largest] * len(own), pa.float32()
+                        ),
+                        "rounding_mean": pa.array(
+                            [rounding and rounding.mean] * len(own), pa.float32()
+                        ),
                     }
                     | columns
                 )

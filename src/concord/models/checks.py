@@ -7,6 +7,7 @@ passes. A wrong row gives numbers that look plausible; these tell it apart.
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -168,6 +169,9 @@ def cut_edges_are_cut(
         yield from _cut_results(stack, site, edges, real, changed - plain)
         if weights:
             yield _weight_result(stack, site, edges, weights)
+        if site[0] == "mhsa":
+            run = partial(output, network, architecture, probe)
+            yield _nothing_passes(network, stack, site, edges, run)
 
 
 def mlp_reads_what_the_row_says(
@@ -305,6 +309,41 @@ def _cut_results(
         f"change at positions that were not cut ({kind}, {architecture.body})",
         layer,
         _largest(difference[others]),
+        0.0,
+    )
+
+
+def _nothing_passes(
+    network: nn.Module,
+    architecture: Architecture,
+    site: Site,
+    edges: Edges,
+    run: Callable[[], Tensor],
+) -> CheckResult:
+    """Whatever stands at the cut positions, the query's update is bit-equal.
+
+    That is a weight of exactly 0, where attention shows no weights (sdpa).
+    """
+    state: Site = ("hidden", site[1])
+    row_count = int(edges.rows.max()) + 1
+    keys = edges.keys.view(row_count, -1)
+    queries = edges.queries.view(row_count, -1)[:, :1]
+    found = []
+    with record(network, architecture, [state], keys) as recording:
+        run()
+    for value in (recording[state], recording[state].flip(-1) * 3 + 1):
+        moved: dict[Site, Replacement] = {state: Replacement(value, keys)}
+        with (
+            intervene(network, architecture, cut={site: edges}, replace=moved),
+            record(network, architecture, [site], queries) as updates,
+        ):
+            run()
+        found.append(updates[site])
+    return CheckResult(
+        architecture.model_type,
+        f"what reaches a query over a cut edge ({site[0]}, {architecture.body})",
+        site[1],
+        _largest(found[0] - found[1]),
         0.0,
     )
 

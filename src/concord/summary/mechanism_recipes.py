@@ -197,15 +197,21 @@ def _knockout(table: pa.Table, study: dict[str, Any]) -> dict[str, Values]:
 
 
 def _rounding(table: pa.Table, study: dict[str, Any]) -> str | None:
-    """How far rounding moves the effects of a model in half precision."""
-    if "rounding_floor" not in table.column_names:
+    """How far half precision moves the effects, where a model is in it."""
+    precision = table["precision"][0].as_py()
+    if precision == "float32":
         return None
-    floor = numbers_of(table["rounding_floor"])
-    if np.isnan(floor).all():
-        return None
+    largest = numbers_of(table["rounding_largest"])
+    if np.isnan(largest).all():
+        return (
+            f"measured in {precision}; how far that moves the effects is not known "
+            "(no room for a float32 copy, or weights spread over devices)"
+        )
+    mean = float(np.nanmax(numbers_of(table["rounding_mean"])))
     return (
-        f"in half precision rounding alone moves the relative change by up to "
-        f"{np.nanmax(floor):.3f}; --dtype float32 has no such floor"
+        f"measured in {precision}, which moves the relative change of a prompt by "
+        f"{mean:.3f} on average and by up to {np.nanmax(largest):.3f} against float32; "
+        "with --dtype float32 there is no such floor"
     )
 
 
