@@ -14,6 +14,7 @@ from tiny_models import tiny_model, tiny_tokenizer
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    EarlyStoppingCallback,
     Trainer,
     TrainerCallback,
     TrainingArguments,
@@ -108,6 +109,146 @@ def test_the_numbers_are_those_of_compare(
     keys = ("facts.agreement", "facts.accuracy", "representation.pararel.gap")
     expected = [summary[key] for key in keys]
     assert list(found.values()) == pytest.approx(expected, abs=1e-6)
+
+
+UNEVEN = """relation,subject,object,template
+home,Ada Stone,Avon,[X] was born in [Y]
+home,Ada Stone,Avon,[X] comes from [Y]
+home,Ada Stone,Avon,the home of [X] is [Y]
+home,Ben Hill,Brill,[X] was born in [Y]
+home,Ben Hill,Brill,[X] comes from [Y]
+home,Dan Reed,Corby,[X] was born in [Y]
+work,Ada Stone,baker,[X] works as [Y]
+work,Ada Stone,baker,[X] is a [Y]
+work,Eva Lake,smith,[X] works as [Y]
+work,Eva Lake,smith,[X] is a [Y]
+"""
+
+
+@pytest.mark.parametrize("prompt_format", [None, "role_tags", "instruction"])
+def test_its_means_are_those_of_the_summary(
+    prompt_format: Any, tuned_folder: Path, data_dir: Path, tmp_path: Path
+):
+    """Facts with one wording, two and three, in relations of three and of two facts."""
+    source = tmp_path / "facts.csv"
+    source.write_text(UNEVEN)
+    callback = callback_of(
+        tuned_folder, data_dir, source=source, prompt_format=prompt_format
+    )
+    found = callback.measure(network_of(tuned_folder))
+    label = "base" if prompt_format is None else "tuned"
+    entry = {"source": str(tuned_folder), "label": "tuned"}
+    study = {
+        "base": {"source": str(tuned_folder), "label": "base"},
+        "tuned": [entry | {"prompt_format": prompt_format or "auto"}],
+        "analyses": ["facts", "representation"],
+        "facts": {"source": str(source), "noise_prompts": 0},
+        "representation": {"datasets": ["pararel"]},
+        "contexts": ["study"],
+        "limit": 8,
+        "data_dir": str(data_dir),
+    }
+    run = compare(resolve_study(study), tmp_path / "run")
+    summary = {
+        measure["key"]: value["value"]
+        for measure in read_json(run.path / "summary.json")["measures"]
+        for value in measure["values"]
+        if value["model"] == label
+    }
+    keys = ("facts.agreement", "facts.accuracy", "representation.pararel.gap")
+    expected = [summary[key] for key in keys]
+    assert list(found.values()) == pytest.approx(expected, abs=1e-6)
+    assert 0 < found["concord_agreement"] < 1
+
+
+def choosing(folder: Path, output: Path, **changes: Any) -> Trainer:
+    """A trainer that keeps the most consistent of its checkpoints."""
+    settings: dict[str, Any] = {
+        "eval_strategy": "steps",
+        "eval_steps": 2,
+        "save_strategy": "steps",
+        "save_steps": 2,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "concord_agreement",
+        "greater_is_better": True,
+    }
+    rows = rows_of(folder)
+    return Trainer(
+        network_of(folder),
+        arguments_of(output, **(settings | changes)),
+        train_dataset=rows,
+        eval_dataset=rows,
+    )
+
+
+def scripted(callback: ConsistencyCallback, *values: float) -> list[float]:
+    """Let a callback find these values, one after the other; returns what it found."""
+    found: list[float] = []
+
+    def measure(network: Any) -> dict[str, float]:
+        found.append(values[min(len(found), len(values) - 1)])
+        return dict.fromkeys(KEYS, found[-1])
+
+    callback.measure = measure
+    return found
+
+
+def test_training_stops_early_by_its_numbers(
+    base_folder: Path, data_dir: Path, tmp_path: Path
+):
+    trainer = choosing(base_folder, tmp_path, max_steps=20)
+    trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=2))
+    callback = callback_of(base_folder, data_dir, every=2).attach(trainer)
+    scripted(callback, 0.2, 0.5, 0.4, 0.3)  # Steps 0, 2, 4, 6.
+    trainer.train()
+    assert trainer.state.global_step == 6
+    assert trainer.state.best_metric == 0.5
+
+
+def test_the_best_model_is_not_taken_for_the_last_step(
+    base_folder: Path, data_dir: Path, tmp_path: Path
+):
+    trainer = choosing(base_folder, tmp_path, max_steps=7)
+    callback = callback_of(base_folder, data_dir, every=4).attach(trainer)
+    is_best: list[bool] = []
+    loading = trainer._load_best_model
+
+    def load() -> None:
+        is_best.append(True)
+        loading()
+
+    trainer._load_best_model = load
+    measured: list[tuple[int, bool]] = []
+    numbers = scripted(callback, 0.2, 0.5, 0.4, 0.3)
+    scripted_measure = callback.measure
+
+    def measure(network: Any) -> dict[str, float]:
+        measured.append((trainer.state.global_step, bool(is_best)))
+        return scripted_measure(network)
+
+    callback.measure = measure
+    trainer.train()
+    # Evaluated at 2, 4 and 6; the seventh step is measured before the best is loaded.
+    assert is_best == [True] and len(numbers) == 5
+    assert measured == [(0, False), (2, False), (4, False), (6, False), (7, False)]
+    assert [row["step"] for row in callback.history] == [0, 2, 4, 6, 7]
+
+
+def test_an_evaluation_after_training_measures_the_model_in_memory(
+    base_folder: Path, data_dir: Path, tmp_path: Path
+):
+    trainer = choosing(base_folder, tmp_path)
+    callback = callback_of(base_folder, data_dir).attach(trainer)
+    trainer.train()
+    history = list(callback.history)
+    with torch.no_grad():  # Any other weights: as good as none of the history's.
+        for tensor in trainer.model.parameters():
+            tensor.add_(torch.randn_like(tensor))
+    found = trainer.evaluate()
+    truth = callback.measure(trainer.model)
+    assert [found[f"eval_{key}"] for key in KEYS] == list(truth.values())
+    assert truth["concord_gap"] != history[-1]["concord_gap"]
+    assert callback.history == history
 
 
 def test_numbers_are_logged_and_choose_the_best_checkpoint(

@@ -51,7 +51,8 @@ class ConsistencyCallback(TrainerCallback):
         tokenizer: The model's.
         source: ``pararel``, or a path to facts of your own (JSONL or CSV).
         data_dir: Where ParaRel lies; by default where ``concord data get`` puts it.
-        every: Steps between two measurements; the start and the end are measured too.
+        every: Steps between two measurements; the start and the last step are measured
+            too.
         limit: Facts in the sample, the same ones at every measurement.
         seed: Of the sample.
         prompt_format: How the model is asked once it is tuned, as in a study; None:
@@ -85,15 +86,20 @@ class ConsistencyCallback(TrainerCallback):
         )
         self._data = read_collection(self._study)
         self._trainer: Trainer | None = None
+        self._is_training = False
 
     def attach(self, trainer: Trainer) -> "ConsistencyCallback":
         """Join a trainer, whose other callbacks then see what is logged.
 
-        Passed as ``callbacks=[...]`` instead, numbers go to ``state.log_history`` only.
+        It stands in front of them, so that ``EarlyStoppingCallback`` finds the numbers
+        of an evaluation. Passed as ``callbacks=[...]`` instead, numbers go to
+        ``state.log_history`` only.
         """
         _refuse_shards(trainer.args)
         self._trainer = trainer
         trainer.add_callback(self)
+        callbacks = trainer.callback_handler.callbacks
+        callbacks.insert(0, callbacks.pop(callbacks.index(self)))
         return self
 
     def on_train_begin(
@@ -105,6 +111,7 @@ class ConsistencyCallback(TrainerCallback):
     ) -> None:
         """Measure the model as it is before the first step."""
         _refuse_shards(args)
+        self._is_training = True
         self._log(state, given["model"])
 
     def on_step_end(
@@ -114,8 +121,8 @@ class ConsistencyCallback(TrainerCallback):
         control: TrainerControl,
         **given: Any,
     ) -> None:
-        """Measure when the step's number says so."""
-        if state.global_step % self._every == 0:
+        """Measure when the step's number says so, and at the last one."""
+        if state.global_step % self._every == 0 or state.global_step == state.max_steps:
             self._log(state, given["model"])
 
     def on_train_end(
@@ -125,8 +132,14 @@ class ConsistencyCallback(TrainerCallback):
         control: TrainerControl,
         **given: Any,
     ) -> None:
-        """Measure what came out, unless the last step was measured."""
-        self._log(state, given["model"])
+        """Measure what came out, unless the last step was measured.
+
+        Where the best checkpoint was loaded in its place, the model is no longer that
+        of the last step.
+        """
+        if not (args.load_best_model_at_end and state.best_model_checkpoint):
+            self._log(state, given["model"])
+        self._is_training = False
 
     def on_evaluate(
         self,
@@ -135,10 +148,17 @@ class ConsistencyCallback(TrainerCallback):
         control: TrainerControl,
         **given: Any,
     ) -> None:
-        """Put the numbers beside those by which the best checkpoint is chosen."""
-        self._log(state, given["model"])
-        latest = self.history[-1]
-        given["metrics"].update({f"eval_{key}": latest[key] for key in KEYS})
+        """Put the numbers beside those by which the best checkpoint is chosen.
+
+        Outside a training any model may be in memory: it is measured anew, and is no
+        step of the history.
+        """
+        if self._is_training:
+            self._log(state, given["model"])
+            found = self.history[-1]
+        else:
+            found = self.measure(given["model"])
+        given["metrics"].update({f"eval_{key}": found[key] for key in KEYS})
 
     def _log(self, state: TrainerState, network: Any) -> None:
         """Measure once for each step and log it."""
