@@ -15,7 +15,16 @@ from inline_pool import require_same_rows
 from concord.analyses import ANALYSES
 from concord.compare import compare
 from concord.errors import ResultsError, StudyError
-from concord.parallel.ray_cluster import even_share, import_ray, require_shared
+from concord.parallel import ray_cluster
+from concord.parallel.events import Advanced, Finished, Lost
+from concord.parallel.jobs import Job
+from concord.parallel.ray_cluster import (
+    Measurer,
+    RayActors,
+    even_share,
+    import_ray,
+    require_shared,
+)
 from concord.results import Run
 from concord.study import resolve_study
 
@@ -102,6 +111,82 @@ def test_a_lost_nodes_shares_are_measured_by_the_other(
     for path in (run.path / "rows" / "waits").rglob("*"):
         path.is_file() and path.unlink()
     require_same_rows(run, alone)
+
+
+class Calls:
+    """Stands for ray in one process: what was put has not arrived until it is got."""
+
+    def __init__(self) -> None:
+        self.arrived: list[Any] = []
+        self.put = self
+        self.sent: list[Any] = []
+
+    def remote(self, worker: int, generation: int, event: Any) -> int:
+        self.sent.append(event)
+        return len(self.sent)
+
+    def get(self, reply: int) -> None:
+        self.arrived = self.sent[:reply]
+
+
+def test_a_job_ends_only_when_all_it_told_has_arrived(monkeypatch: pytest.MonkeyPatch):
+    class Working:
+        def __init__(self, assignment: Any, send: Any) -> None:
+            self.send = send
+
+        def measure(self, job: Any, budgets: Any) -> None:
+            self.send(Advanced(3))
+            self.send(Finished(1.0))
+
+    calls = Calls()
+    monkeypatch.setattr(ray_cluster, "import_ray", lambda: calls)
+    measurer = Measurer.__new__(Measurer)
+    measurer._put = lambda event: calls.put.remote(0, 0, event)
+    working: Any = Working(None, measurer._tell)
+    measurer._worker = working
+    measurer.measure(Job("base", "facts"), {})
+    assert calls.arrived == [Advanced(3), Finished(1.0)]
+
+
+def pool_whose_reply(error: Exception) -> RayActors:
+    """A pool of which worker 1 has answered with an error, and worker 0 not at all."""
+    ray = pytest.importorskip("ray")
+
+    def fail(reply: str) -> None:
+        raise error
+
+    pool = RayActors.__new__(RayActors)
+    pool._ray = type("Ray", (), {"exceptions": ray.exceptions, "get": fail})
+    pool._pending = {"reply": 1, "other": 0}
+    pool._ready = {0, 1}
+    return pool
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("RayActorError", ()),
+        ("WorkerCrashedError", ()),
+        ("RaySystemError", ("gone\nfor good",)),
+        ("NodeDiedError", ("gone\nfor good",)),
+    ],
+)
+def test_an_actor_that_cannot_answer_is_lost_however_ray_says_it(
+    name: str, words: tuple[str, ...]
+):
+    exceptions = pytest.importorskip("ray.exceptions")
+    pool = pool_whose_reply(getattr(exceptions, name)(*words))
+    ((worker, event),) = pool._ended("reply")
+    assert worker == 1 and isinstance(event, Lost) and event.reason
+    assert "\n" not in event.reason
+    assert pool._pending == {"other": 0} and pool._ready == {0}
+
+
+def test_a_bug_inside_an_actor_is_shown():
+    exceptions = pytest.importorskip("ray.exceptions")
+    bug = exceptions.RayTaskError("measure", "the trace", KeyError("x"))
+    with pytest.raises(exceptions.RayTaskError):
+        pool_whose_reply(bug)._ended("reply")
 
 
 def test_a_node_that_does_not_see_the_run_is_named(tmp_path: Path):

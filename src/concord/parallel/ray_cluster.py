@@ -66,7 +66,8 @@ class Measurer:
         self, assignment: Assignment, mailbox: Any, worker: int, generation: int
     ):
         self._assignment = assignment
-        self._tell = lambda event: mailbox.put.remote(worker, generation, event)
+        self._put = lambda event: mailbox.put.remote(worker, generation, event)
+        self._last: Any = None
         self._worker: Worker | None = None
 
     def prepare(self, folder: Path) -> None:
@@ -75,17 +76,30 @@ class Measurer:
             require_shared(folder, self._assignment.run)
         except ResultsError as error:
             self._tell(Failed(portable(error), ""))
-            return
-        os.chdir(folder)
-        quiet_libraries()
-        send_logs(self._tell)
-        self._worker = Worker(self._assignment, self._tell)
-        self._tell(Ready())
+        else:
+            os.chdir(folder)
+            quiet_libraries()
+            send_logs(self._tell)
+            self._worker = Worker(self._assignment, self._tell)
+            self._tell(Ready())
+        self._wait_until_told()
 
     def measure(self, job: Job, budgets: Mapping[str, int]) -> None:
-        """Do one job."""
+        """Do one job; it has an end only when all that was told has arrived."""
         assert self._worker is not None
         self._worker.measure(job, budgets)
+        self._wait_until_told()
+
+    def _tell(self, event: Event) -> None:
+        self._last = self._put(event)
+
+    def _wait_until_told(self) -> None:
+        """The mailbox takes what one actor sends in its order: the last comes last.
+
+        Without this a node that is lost after its reply may take along the event on
+        which the driver waits.
+        """
+        import_ray().get(self._last)
 
 
 class RayActors:
@@ -192,7 +206,9 @@ class RayActors:
         worker = self._pending.pop(reply)
         try:
             self._ray.get(reply)
-        except self._ray.exceptions.RayActorError as error:
+        except self._ray.exceptions.RayTaskError:
+            raise  # Raised inside the actor by concord itself: a bug.
+        except self._ray.exceptions.RayError as error:
             self._ready.discard(worker)
             self._pending = {r: w for r, w in self._pending.items() if w != worker}
             reason = str(error).strip().splitlines()[0]
