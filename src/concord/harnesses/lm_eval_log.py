@@ -155,7 +155,7 @@ def _sample(
     found = Sample(
         *(place, task, fields, prompt, answer, None, verdict, texts, scores), id=number
     )
-    is_of_scores = metric or "acc" in row.get("metrics", ())
+    is_of_scores = metric or "acc" in (row.get("metrics") or ())
     return _Scored(found, verdict if is_of_scores else None, by_text, by_place)
 
 
