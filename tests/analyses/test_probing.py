@@ -4,11 +4,13 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from planted_circuit import planted_task
 from small_study import write_model
-from tiny_models import tiny_model
+from tiny_models import tiny_model, tiny_tokenizer
 
 from concord.analyses import (
     ANALYSES,
@@ -18,7 +20,8 @@ from concord.analyses import (
     knockout,
     relations,
 )
-from concord.analyses.probing import lists, sampled_questions
+from concord.analyses.facts import fact_contexts
+from concord.analyses.probing import TARGETS, lists, probes_of, sampled_questions
 from concord.data.attributes import AttributeTexts
 from concord.data.collection import read_collection
 from concord.data.records import Fact
@@ -186,14 +189,90 @@ def test_a_sample_of_the_facts_is_the_same_for_every_model(
 
 
 def test_lists_have_one_row_each_and_null_where_nothing_was_measured():
-    import numpy as np
-
     values = np.array([[1, 2], [3, 4], [5, 6]])
     array = lists(values, pa.int16(), [True, False, True])
     assert array.type == pa.list_(pa.int16())
     assert array.to_pylist() == [[1, 2], None, [5, 6]]
     assert lists(values.astype(float), pa.float32()).to_pylist()[1] == [3.0, 4.0]
     assert lists(values > 3, pa.bool_()).to_pylist()[1] == [False, True]
+
+
+TOKENS, UNEMBEDDING_ROWS = 490, 500
+
+
+@torch.no_grad()
+def task_with_and_without_rows_beyond_the_tokenizer(
+    settings: dict[str, Any], **changes: Any
+) -> tuple[Task, Task]:
+    """One model whose last ten rows of the unembedding are huge, and without them."""
+    task = task_of(settings, contexts=["study"], **changes)
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens([f"more{n}" for n in range(TOKENS - len(tokenizer))])
+    assert len(tokenizer) == TOKENS
+    wide = tiny_model("llama", vocabulary=UNEMBEDDING_ROWS)
+    for name in ("lm_head.weight", "model.embed_tokens.weight"):
+        beyond = wide.get_parameter(name)[TOKENS:]
+        # In both directions: whatever is read, one of them is ahead of all tokens.
+        beyond[:5] *= 100
+        beyond[5:] = -beyond[:5]
+    narrow = tiny_model("llama", vocabulary=TOKENS)
+    weights = {name: own[:TOKENS] for name, own in wide.state_dict().items()}
+    narrow.load_state_dict(weights)
+    assert task.data.facts is not None
+    named = {fact.subject: ("Paris, France",) for fact in task.data.facts.facts}
+    data = replace(task.data, attributes=AttributeTexts(named))
+    model = replace(task.model, tokenizer=tokenizer, network=wide)
+    without = replace(model, network=narrow)
+    return replace(task, model=model, data=data), replace(
+        task, model=without, data=data
+    )
+
+
+@pytest.mark.parametrize("top", ["classes", "raw"])
+def test_rows_beyond_the_tokenizer_are_no_words_of_enrichment(
+    settings: dict[str, Any], top
+):
+    tasks = task_with_and_without_rows_beyond_the_tokenizer(
+        settings, enrichment={"top_k": 60, "top": top}
+    )
+    wide, narrow = (rows_of("enrichment", task) for task in tasks)
+    assert wide == narrow
+    assert sum(sum(row["attribute_hits"]) for row in wide) > 0
+
+
+def test_rows_beyond_the_tokenizer_are_never_extracted_and_stay_in_the_softmax(
+    settings: dict[str, Any],
+):
+    tasks = task_with_and_without_rows_beyond_the_tokenizer(settings)
+    wide, narrow = (rows_of("extraction", task) for task in tasks)
+    chances = [f"{target}_log_probability" for target in TARGETS]
+    for row, other in zip(wide, narrow, strict=True):
+        same = [name for name in row if name not in chances]
+        assert [row[name] for name in same] == [other[name] for name in same]
+        # Most of the probability lies on the rows that are no tokens.
+        for name in chances:
+            assert row[name] < other[name] - 5
+
+
+def test_rows_beyond_the_tokenizer_are_never_on_top_of_a_cut_run(
+    settings: dict[str, Any],
+):
+    tasks = task_with_and_without_rows_beyond_the_tokenizer(settings)
+    wide, narrow = (rows_of("knockout", task) for task in tasks)
+    network = tasks[0].model.network
+    for row, other in zip(wide, narrow, strict=True):
+        for name in ("free_token", "is_top_changed", "position_count", "layout"):
+            assert row[name] == other[name]
+        assert row["free_log_probability"] < other["free_log_probability"] - 5
+    context, first = fact_contexts(tasks[0])[0], sampled_questions(tasks[0], None)[0]
+    (probe,) = probes_of(tasks[0], context, [first])
+    with torch.inference_mode():
+        logits = network(torch.tensor([probe.prompt.ids])).logits[0, -1]
+    best = int(logits[:TOKENS].argmax())
+    assert wide[0]["free_token"] == tasks[0].model.tokenizer.convert_ids_to_tokens(best)
+    assert wide[0]["free_log_probability"] == pytest.approx(
+        float(logits.log_softmax(-1)[best]), abs=1e-4
+    )
 
 
 @pytest.mark.parametrize("name", sorted(RUNS))
