@@ -62,6 +62,10 @@ def test_facts_bring_their_noise_floor_along():
         ({"contexts": ["same"]}, ["'study'"]),
         ({"base": {"source": "a", "fact_contexts": ["no slot"]}}, ["exactly one {}"]),
         ({"base": {"source": "a", "label": "../up"}}, ["label"]),
+        (
+            {"knockout": {"sets": ["subject", "last", "subject"]}},
+            ["knockout.sets: found subject, last, subject; ", "name subject a single"],
+        ),
     ],
 )
 def test_what_cannot_be_used_is_named(settings, words):

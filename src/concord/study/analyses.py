@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from concord.study.section import Section
 
@@ -204,3 +204,16 @@ class KnockoutConfig(Section):
         "last",
     )
     """Positions that the last one may no longer attend to."""
+
+    @field_validator("sets")
+    @classmethod
+    def _sets_are_distinct(
+        cls, sets: tuple[KnockoutSet, ...]
+    ) -> tuple[KnockoutSet, ...]:
+        twice = [name for name in dict.fromkeys(sets) if sets.count(name) > 1]
+        if twice:
+            raise ValueError(
+                f"found {', '.join(sets)}; each set is cut once: name "
+                f"{' and '.join(twice)} a single time"
+            )
+        return sets
