@@ -101,11 +101,10 @@ def test_models_that_always_say_one_letter_are_told_in_one_sentence(count: int):
     rows = [_letters(f"t{place}", 1.0) for place in range(count)]
     rows += [_letters("fair", 0.5), _letters("t0", 1.0, "same")]
     findings = Findings({"choices": {"letters": rows}})
-    verb = "chooses" if count == 1 else "choose"
+    who = "t0 always chooses" if count == 1 else "10 of 11 models always choose"
     assert position_warnings(findings) == [
-        f"Position bias on mmlu: {count} of {count + 1} models always {verb} B; 1 of 1 "
-        "models always chooses B under same prompts. Their accuracy and small spread "
-        "say nothing about consistency."
+        f"Position bias on mmlu: {who} B; t0 always chooses B under same prompts. Their "
+        "accuracy and small spread say nothing about consistency."
     ]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from concord.report.findings import Findings
+from concord.report.formats import listing
 from concord.summary.letters import MUCH
 
 _NAMED = 4
@@ -70,7 +71,9 @@ def _constant(
         asked = sum(row["contexts"] == contexts for row in rows)
         where = "" if contexts == "study" else f" under {contexts} prompts"
         verb = "chooses" if len(models) == 1 else "choose"
-        told.append(f"{len(models)} of {asked} models always {verb} {letter}{where}")
+        few = listing(models) if len(models) <= _NAMED else None
+        who = few or f"{len(models)} of {asked} models"
+        told.append(f"{who} always {verb} {letter}{where}")
     if not told:
         return []
     return [

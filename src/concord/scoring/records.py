@@ -10,7 +10,7 @@ from concord.models.readout import HeadDtype
 from concord.scoring.normalisation import Normalisation
 from concord.scoring.tree import Layout
 
-SCORING_VERSION = 3
+SCORING_VERSION = 4
 """Raised whenever scores may change; the padding grid is part of it."""
 
 Mode = Literal["top", "full", "first"]

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from concord.metrics.bootstrap import Clusters
+from concord.metrics.few_clusters import precision, stretched
 from concord.metrics.intervals import percentile_interval
 from concord.metrics.significance import adjust_p, verdict
 from concord.metrics.spread import (
@@ -22,7 +23,7 @@ from concord.metrics.spread import (
     spread_over_orders,
     spread_over_settings,
 )
-from concord.summary.estimates import Settings, number
+from concord.summary.estimates import NO_INTERVAL, Settings, number
 from concord.summary.measures import describe
 from concord.summary.spread_draws import (
     Draws,
@@ -129,19 +130,21 @@ def _value(
         return _absent(model, "no rows of choices for this model")
     if _has_nothing_to_compare(right, spread):
         return _absent(model, ONE_SETTING)
-    low, high = _interval(spread(draws.resampled[place]), draws.clusters, settings)
+    observed = _spread_of(right, spread)
+    drawn = spread(draws.resampled[place])
+    low, high = _interval(drawn, observed, draws.clusters, settings)
     return {
         "model": model,
-        "value": number(_spread_of(right, spread)),
-        "low": number(low),
-        "high": number(high),
+        "value": number(observed),
+        "low": number(max(low, 0.0)),
+        "high": number(min(high, 1.0)),
         "relations_low": None,
         "relations_high": None,
         **_noise(right, spread, settings),
         "n": _counts(right, draws.clusters),
         "contexts_sd": None,
         "micro": None,
-        "reason": None,
+        "reason": NO_INTERVAL if np.isnan(low) else None,
     }
 
 
@@ -198,8 +201,9 @@ def _difference(
         }
     after, before = _sides(place, spread, draws)
     drawn = spread(draws.resampled[place]) - spread(draws.resampled[draws.base])
-    interval = _interval(drawn, draws.clusters, settings)
-    narrow = _interval(drawn, draws.clusters, settings, level=2 * settings.level - 1)
+    given = (drawn, after - before, draws.clusters, settings)
+    interval = _interval(*given)
+    narrow = _interval(*given, level=2 * settings.level - 1)
     return {
         "model": place[0],
         "value": number(after - before),
@@ -219,7 +223,7 @@ def _difference(
             is_significant=not p_values[1] > 1 - settings.level,
         ),
         "n": _counts(draws.rights[place], draws.clusters),
-        "reason": None,
+        "reason": NO_INTERVAL if np.isnan(interval[0]) else None,
     }
 
 
@@ -263,14 +267,18 @@ def _spread_of(right: Bool[np.ndarray, "wording order item"], spread: Spread) ->
 
 def _interval(
     drawn: Float[np.ndarray, " replicate"],
+    observed: float,
     clusters: Clusters,
     settings: Settings,
     *,
     level: float | None = None,
 ) -> tuple[float, float]:
-    if np.bincount(clusters.stratum).max(initial=0) < 2:
-        return float("nan"), float("nan")
-    low, high = percentile_interval(drawn[:, None], level or settings.level)
+    """Both ends, as far as few clusters ask; NaN where there are too few."""
+    level = level or settings.level
+    column = np.ones((len(clusters), 1))
+    reach = precision(column, clusters=clusters, weighting="micro").reach(level)
+    ends = percentile_interval(drawn[:, None], level)
+    low, high = stretched(ends, np.array([observed]), reach)
     return float(low[0]), float(high[0])
 
 
