@@ -14,7 +14,12 @@ from tiny_models import DECODER_FAMILIES, tiny_model, tiny_tokenizer
 from concord.analyses import knockout, knockout_passes
 from concord.analyses.facts import fact_contexts, questions_of
 from concord.analyses.knockout import knock_out
-from concord.analyses.knockout_passes import layout_of, states_of
+from concord.analyses.knockout_passes import (
+    HALF_PRECISION_TOLERANCE,
+    TOLERANCE,
+    layout_of,
+    states_of,
+)
 from concord.analyses.knockout_runs import (
     Runs,
     cut_positions,
@@ -93,16 +98,20 @@ GROWING = tuple(
 )
 
 
-def tiny_task(settings: dict[str, Any], family: str, **config: Any) -> Task:
+def tiny_task(
+    settings: dict[str, Any],
+    family: str,
+    *,
+    dtype: torch.dtype = torch.float64,
+    **config: Any,
+) -> Task:
     from concord.data.collection import read_collection
     from concord.study import resolve_study
 
     study = resolve_study(settings, {"analyses": ["knockout"], "contexts": ["study"]})
     entry = study.base.model_copy(update={"bos": "never"})
     tokenizer = tiny_tokenizer(bos=False)
-    network = tiny_model(
-        family, vocabulary=len(tokenizer), dtype=torch.float64, **config
-    )
+    network = tiny_model(family, vocabulary=len(tokenizer), dtype=dtype, **config)
     model = LoadedModel(
         entry,
         "base",
@@ -126,10 +135,11 @@ def prepared(task: Task, sets=("subject", "non_subject", "last"), width=3):
 
 
 @pytest.mark.parametrize("family", [*GROWING, "bloom"])
-def test_both_trees_equal_separate_passes(settings: dict[str, Any], family):
+def test_both_trees_equal_separate_passes(
+    settings: dict[str, Any], family, monkeypatch: pytest.MonkeyPatch
+):
     task = tiny_task(settings, family)
     probes, answers, design = prepared(task)
-    assert len({len(probe.prompt.ids) for probe in probes}) >= 2
     best = layout_of(task.model, probes[0].prompt.ids)
     assert best == ("tree" if family == "bloom" else "growing")
     rows = knock_out(task, probes, answers, layout="rows", **design)
@@ -137,12 +147,83 @@ def test_both_trees_equal_separate_passes(settings: dict[str, Any], family):
     assert np.abs(changes).max() > 0.01
     # These compute attention in float32 in every dtype.
     close = 2e-5 if family in ("bloom", "gemma2") else 1e-10
+    batches = batches_seen(monkeypatch)
     for layout in {"tree", best}:
         tree = knock_out(task, probes, answers, layout=layout, **design)
         np.testing.assert_allclose(
             tree.log_probability, rows.log_probability, atol=close
         )
         assert (tree.top == rows.top).all()
+    # Three lengths, padded to one width in one batch.
+    assert [len(set(lengths)) for lengths in batches] == [3] * len({"tree", best})
+
+
+def batches_seen(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """Lengths of the prompts of each batch from now on."""
+    seen: list[list[int]] = []
+
+    def noted(model, prompts, *given):
+        seen.append([len(prompt) for prompt in prompts])
+        return states_of(model, prompts, *given)
+
+    monkeypatch.setattr(knockout, "states_of", noted)
+    return seen
+
+
+@pytest.mark.parametrize("layout", ["growing", "tree", "rows"])
+def test_prompts_in_one_batch_give_what_each_gives_by_itself(
+    settings: dict[str, Any], layout, monkeypatch: pytest.MonkeyPatch
+):
+    task = tiny_task(settings, "llama", dtype=torch.float32)
+    probes, answers, design = prepared(task)
+    batches = batches_seen(monkeypatch)
+    together = knock_out(task, probes, answers, layout=layout, **design)
+    one_row = task.study.model_copy(update={"batch_size": 1})
+    alone = replace(task, study=one_row)
+    single = knock_out(alone, probes, answers, layout=layout, **design)
+    # A single prompt goes in twice.
+    assert [len(lengths) for lengths in batches] == [len(probes)] + [2] * len(probes)
+    np.testing.assert_allclose(
+        together.log_probability, single.log_probability, atol=1e-4
+    )
+    assert (together.top == single.top).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_nothing_cut_changes_nothing_at_all_in_rows_and_rounding_alone_in_trees(
+    settings: dict[str, Any], dtype
+):
+    """A copy's own key stands in a column of its own: sums run in another order."""
+    task = tiny_task(settings, "llama", dtype=dtype)
+    probes, answers, design = prepared(task)
+    design["cuts"] = [dict.fromkeys(cuts, ()) for cuts in design["cuts"]]
+    half = dtype is torch.bfloat16
+    within = HALF_PRECISION_TOLERANCE if half else TOLERANCE
+    for layout, most in (("rows", 0.0), ("growing", within), ("tree", within)):
+        found = knock_out(task, probes, answers, layout=layout, **design)
+        log = found.log_probability
+        changes = log - log[:, :1]
+        assert np.abs(changes).max() <= most * log.std()
+        assert (found.top == found.top[:, :1]).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_base_of_every_change_is_the_uncut_copy_of_the_same_pass(
+    settings: dict[str, Any], dtype, monkeypatch: pytest.MonkeyPatch
+):
+    """A pass over the bare prompt takes another kernel: bfloat16 is .002 off in log p."""
+    task = tiny_task(settings, "llama", dtype=dtype)
+    monkeypatch.setattr(
+        knockout,
+        "states_of",
+        lambda *given: states_of(*given)[:, :1].expand(-1, given[3].count, -1),
+    )
+    rows = rows_of(task)
+    assert {row["layout"] for row in rows} == {"growing"}
+    for row in rows:
+        for target in ("free", "prediction", "object"):
+            assert row[f"{target}_change"] == [0.0] * 3
+        assert row["is_top_changed"] == [False] * 3
 
 
 def test_a_growing_tree_runs_fewer_positions_than_a_tree(settings: dict[str, Any]):
