@@ -211,7 +211,7 @@ def test_nothing_cut_changes_nothing_at_all_in_rows_and_rounding_alone_in_trees(
 def test_the_base_of_every_change_is_the_uncut_copy_of_the_same_pass(
     settings: dict[str, Any], dtype, monkeypatch: pytest.MonkeyPatch
 ):
-    """A pass over the bare prompt takes another kernel: bfloat16 is .002 off in log p."""
+    """A pass of the prompt alone takes another kernel: .002 off in bfloat16."""
     task = tiny_task(settings, "llama", dtype=dtype)
     monkeypatch.setattr(
         knockout,
