@@ -103,7 +103,12 @@ def _told(found: Any) -> list[str]:
         f"{found.parameters:,} numbers in {found.tensors} tensors, norm of the "
         f"difference {found.relative_norm:.4f} of the base's",
         f"checksum (sum of all numbers) {found.checksum:.4f}"
-        + ("; agrees with its authors'" if found.checked_by_authors else ""),
+        + (
+            "; agrees with its authors'"
+            if found.checked_by_authors
+            else "; none came with the difference, so that another base of this shape "
+            "would not be noticed"
+        ),
     ]
     if found.has_padding_row:
         lines.append(
