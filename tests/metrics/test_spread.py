@@ -88,9 +88,32 @@ def test_listing_choices_of_settings_gives_what_exchanging_each_question_gives(
 ):
     """Two ways to draw one distribution: means and tails within Monte-Carlo error."""
     is_right = np.random.default_rng(1).random((60, 3, 2)) < 0.6
-    listed = estimate_spread(is_right, seed=2)
+    listed = estimate_spread(is_right, spread_over_settings, seed=2)
     monkeypatch.setattr("concord.metrics.spread._MOST_SUBSETS", 0)
-    exchanged = estimate_spread(is_right, seed=3)
+    exchanged = estimate_spread(is_right, spread_over_settings, seed=3)
     # Standard deviation of a spread here is about 4 points, over 2,000 draws: 0.1.
     assert listed.expected == pytest.approx(exchanged.expected, abs=0.5)
     assert listed.expected_high == pytest.approx(exchanged.expected_high, abs=1.7)
+
+
+def test_what_the_order_does_is_no_noise_of_the_instructions():
+    # Always the letter B: right in one order of three, whatever the instruction.
+    right = np.zeros((90, 3, 3), dtype=bool)
+    right[:30, :, 0] = right[30:60, :, 1] = right[60:, :, 2] = True
+    found = estimate_spread(right, spread_over_instructions, replicates=300)
+    assert (found.value, found.expected, found.expected_high) == (0, 0, 0)
+    found = estimate_spread(right, spread_over_orders, replicates=300)
+    assert found.expected > 0
+
+
+def test_exchanged_instructions_equal_a_plain_loop():
+    rng = np.random.default_rng(4)
+    right = rng.random((40, 3, 2)) < 0.5
+    found = estimate_spread(right, spread_over_instructions, replicates=4000, seed=1)
+    slow = []
+    for _ in range(4000):
+        moved = np.stack([own[rng.permutation(3)] for own in right])
+        slow.append(spread_over_instructions(accuracy_by_setting(moved)))
+    # A spread's standard deviation is about 5 points: .08 over 4,000 draws.
+    assert found.expected == pytest.approx(np.mean(slow), abs=0.4)
+    assert found.expected_high == pytest.approx(np.quantile(slow, 0.95), abs=1.3)

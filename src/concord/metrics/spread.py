@@ -7,17 +7,18 @@ beside the spread expected if all settings were equally good.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import combinations
-from math import comb
+from itertools import combinations, permutations
+from math import comb, factorial
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 Spread = Callable[
     [Float[np.ndarray, "*batch instruction order"]], Float[np.ndarray, "*batch"]
 ]
 _BLOCK = 1 << 22
 _MOST_SUBSETS = 4096
+_MOST_EXCHANGES = 720
 
 
 def accuracy_by_setting(
@@ -73,7 +74,8 @@ class SpreadEstimate:
     low: float
     high: float
     expected: float
-    """Mean spread when settings are exchanged at random within every question."""
+    """Mean spread when what is compared is exchanged at random within every question:
+    instructions in all orders alike, orders in all instructions, or all settings."""
     expected_high: float
     """Upper end of that, at the same level: a spread below it may be noise alone."""
 
@@ -114,7 +116,7 @@ def estimate_spread(
     tail = (1 - level) / 2
     resampled = 100 * _resampled_means(flat, replicates, rng)
     low, high = np.quantile(spread(resampled.reshape(shape)), [tail, 1 - tail])
-    shuffled = spread(100 * _shuffled_means(flat, replicates, rng).reshape(shape))
+    shuffled = spread(100 * _noise_means(is_right, spread, replicates, rng))
     return SpreadEstimate(
         float(spread(accuracy_by_setting(is_right))),
         float(low),
@@ -137,6 +139,59 @@ def _resampled_means(
     kinds, counts = np.unique(flat, axis=0, return_counts=True)
     drawn = rng.multinomial(len(flat), counts / len(flat), size=replicates)
     return drawn @ kinds / len(flat)
+
+
+def _noise_means(
+    is_right: Bool[np.ndarray, "question instruction order"],
+    spread: Spread,
+    replicates: int,
+    rng: np.random.Generator,
+) -> Float[np.ndarray, "replicate instruction order"]:
+    """Means if what the spread compares were equally good, and all else as it is."""
+    if spread is spread_over_instructions:
+        return _exchanged_means(is_right, replicates, rng)
+    if spread is spread_over_orders:
+        return _exchanged_means(is_right.swapaxes(1, 2), replicates, rng).swapaxes(1, 2)
+    flat = is_right.reshape(len(is_right), -1).astype(np.float64)
+    shuffled = _shuffled_means(flat, replicates, rng)
+    return shuffled.reshape(replicates, *is_right.shape[1:])
+
+
+def _exchanged_means(
+    is_right: Bool[np.ndarray, "question setting fixed"],
+    replicates: int,
+    rng: np.random.Generator,
+) -> Float[np.ndarray, "replicate setting fixed"]:
+    """Means after whole settings are exchanged at random within every question.
+
+    Questions answered alike are one kind: how often each exchange falls to them is one
+    draw.
+    """
+    _, setting_count, fixed_count = is_right.shape
+    exchanges = _exchanges(setting_count, rng)
+    cells = setting_count * fixed_count
+    kinds, sizes = np.unique(
+        is_right.reshape(len(is_right), cells), axis=0, return_counts=True
+    )
+    total = np.zeros((replicates, cells))
+    for kind, size in zip(kinds, sizes, strict=True):
+        moved = kind.reshape(setting_count, fixed_count)[exchanges]
+        found, times = np.unique(
+            moved.reshape(len(exchanges), cells), axis=0, return_counts=True
+        )
+        drawn = rng.multinomial(size, times / len(exchanges), size=replicates)
+        total += drawn @ found.astype(np.float64)
+    shape = (replicates, setting_count, fixed_count)
+    return total.reshape(shape) / len(is_right)
+
+
+def _exchanges(
+    count: int, rng: np.random.Generator
+) -> Int[np.ndarray, "exchange setting"]:
+    """All orders of so many settings; as many drawn ones where they are too many."""
+    if factorial(count) <= _MOST_EXCHANGES:
+        return np.array(list(permutations(range(count))))
+    return np.array([rng.permutation(count) for _ in range(_MOST_EXCHANGES)])
 
 
 def _shuffled_means(
