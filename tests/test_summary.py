@@ -25,7 +25,7 @@ from concord.errors import ResultsError
 from concord.metrics.agreement import NO_PAIR
 from concord.metrics.other_measures import MEASURE_NAMES
 from concord.metrics.significance import benjamini_hochberg, holm
-from concord.results import Run, read_rows
+from concord.results import Run, read_rows, write_part
 from concord.study import StatisticsConfig
 from concord.summary import (
     MEASURES,
@@ -255,6 +255,69 @@ def test_gap_and_curve_equal_sql_over_the_rows(run: Run, summary: Summary):
         assert curve["low"][-1] == pytest.approx(found["low"])
         lexical = value(summary, f"representation.{dataset}.lexical_gap", "tuned-1")
         assert curve["lexical"] == pytest.approx(lexical["value"])
+
+
+def write_pairs_of_facts(run: Run) -> None:
+    """Cosines of agreeing pairs of templates, and across facts, in two contexts."""
+    for model in run.models():
+        names = ("study",) if model == "base" else ("study", "same")
+        rows = [
+            {
+                "contexts": name, "context": context, "kind": kind, "last_token": "any",
+                "relation": relation, "fact": fact, "subject": fact,
+                "template": None, "other_template": None, "cosines": [0.1, cosine, 0.5],
+            }
+            for name in names
+            for context in range(2)
+            for kind, relation, fact, cosine in (
+                ("nonparaphrase", None, None, 0.2),
+                ("agreeing", "r", "f", 0.6),
+            )
+        ]  # fmt: skip
+        table = pa.Table.from_pylist(rows)
+        write_part(run, "relations", model, name="0", key="k", table=table)
+
+
+def test_gaps_of_a_facts_pairs_stand_beside_the_lexical_gap_of_the_same_prompts(
+    tmp_path: Path,
+):
+    run = write_synthetic_run(
+        tmp_path, models=2, relations=2, facts=5, analyses=["representation"]
+    )
+    write_pairs_of_facts(run)
+    summary = summarise(run, FAST)
+    rows = read_rows(run, "representation", "tuned-1")
+    assert rows is not None
+    lexical = [
+        row["cos_para"] - row["cos_nonpara"]
+        for row in rows.to_pylist()
+        if (row["dataset"], row["state"]) == ("pararel", "lexical")
+        and (row["contexts"], row["context"]) == ("same", 1)
+    ]
+    found = {
+        (one["key"], one["model"], one["contexts"]): one for one in summary["curves"]
+    }
+    key = "relations.gap_agreeing"
+    of_context = found[f"{key}_context_1", "tuned-1", "same"]
+    assert of_context["value"] == pytest.approx([0.0, 0.0])
+    assert of_context["lexical"] == pytest.approx(fmean(lexical), abs=1e-6)
+    name = "representation.pararel.lexical_gap"
+    for model, contexts in (("base", "study"), ("tuned-1", "study")):
+        expected = value(summary, name, model)["value"]
+        assert found[key, model, contexts]["lexical"] == pytest.approx(expected)
+    expected = value(summary, f"{name}@same", "tuned-1")["value"]
+    assert found[key, "tuned-1", "same"]["lexical"] == pytest.approx(expected)
+    assert not any("lexical" in one for place, one in found.items() if "both" in place)
+
+
+def test_gaps_of_a_facts_pairs_have_no_lexical_gap_where_none_was_measured(
+    tmp_path: Path,
+):
+    run = write_synthetic_run(tmp_path, models=2, analyses=["facts"])
+    write_pairs_of_facts(run)
+    curves = summarise(run, FAST)["curves"]
+    own = [one for one in curves if one["key"].startswith("relations.gap_agreeing")]
+    assert own and all(one["lexical"] is None for one in own)
 
 
 def test_bands_are_wider_than_pointwise_intervals(summary: Summary):

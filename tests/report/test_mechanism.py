@@ -62,6 +62,17 @@ def test_the_same_prompts_come_first_and_each_set_has_its_own_panel():
     assert all("'value': 0.2" in one for one in shown)
 
 
+def test_the_lexical_gap_is_a_rule_in_the_figures_of_a_facts_pairs():
+    found = content()
+    for curve, lexical in zip(found["curves"], (0.45, 0.55, 0.5), strict=True):
+        curve |= {"key": "relations.gap_agreeing", "lexical": lexical}
+    (figure,) = mechanism_figures(Findings(found))
+    same, own = figure.panels
+    assert same.title.endswith("dashed: lexical gap .450 (base) and .500 (tuned)")
+    assert own.title.endswith("dashed: lexical gap .450 (base) and .550 (tuned)")
+    assert "'mark': {'type': 'rule'" in str(same.specification)
+
+
 def test_without_rows_nothing_is_drawn():
     empty = Findings({"base": "base", "tuned": ["tuned"]})
     assert mechanism_figures(empty) == []

@@ -58,7 +58,8 @@ _PLANS = (
         "Where do prompts of one relation become alike?",
         "Same less different: cosine of last-token states in one relation less that "
         "across relations, subjects, objects and last tokens all different. Gaps: "
-        "template pairs of a fact with equal, and with different, predictions.",
+        "template pairs of a fact with equal, and with different, predictions; the "
+        "dashed line is the lexical gap, what shared last tokens alone give all pairs.",
         "difference of cosines",
         {
             "relations.contrast": "same less different relation",
@@ -70,7 +71,8 @@ _PLANS = (
         "gap-by-context",
         "Does the gap of agreeing pairs hang on the prompt around the question?",
         "Template pairs of a fact less pairs across facts, in one context at a time, "
-        "for pairs with equal and with different predictions.",
+        "for pairs with equal and with different predictions. The dashed line is the "
+        "lexical gap, what shared last tokens alone give all pairs in that context.",
         "gap",
         {
             f"relations.gap_{kind}_context_{place}": f"{kind} pairs, context {place}"

@@ -13,6 +13,7 @@ from concord.summary.association import correlations
 from concord.summary.by_fact import write_by_fact
 from concord.summary.choices import summarise_choices
 from concord.summary.collapse import gains_by_chance
+from concord.summary.curves import with_lexical_gaps
 from concord.summary.entries import (
     measure_entries,
     power_entries,
@@ -100,7 +101,7 @@ def summarise(
         entries.add(sample)
     entries.measures.extend(entry for one in choices for entry in one.spreads)
     with_curves = (*distances, *mechanism)
-    curves = [curve for one in with_curves for curve in one.curves]
+    curves = with_lexical_gaps([c for one in with_curves for c in one.curves])
     parts = (facts, *distances, *choices, *written, *mechanism, classified)
     return {
         "schema": SCHEMA,

@@ -1,12 +1,14 @@
 """The gap layer by layer, with pointwise intervals and one band for the whole curve."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from concord.metrics.few_clusters import stretched
 from concord.metrics.intervals import simultaneous_band
+from concord.metrics.rates import mean_present
 from concord.summary.estimates import (
     NO_INTERVAL,
     Estimates,
@@ -20,6 +22,9 @@ from concord.summary.estimates import (
 
 _COLUMNS_AT_ONCE = 264
 """Layers of several curves: drawing then costs little, and they need 0.2 GB."""
+_GAP_OF_FACTS = "representation.pararel.gap"
+"""Over the templates of the study's facts, whatever their source."""
+_GAP_OF_PAIRS = re.compile(r"relations\.gap_(?:dis)?agreeing(?:_context_(\d+))?")
 
 
 def gap_curves(
@@ -43,7 +48,7 @@ def gap_curves(
             "layers": list(own),
         }
         shape = with_band(drawn, settings)
-        curves.append(head | shape | {"lexical": _lexical(sample, model, contexts)})
+        curves.append(head | shape | _lexical(sample, model, contexts))
         if base_drawn is not None and model != base_model and list(own) == list(base):
             differences.append(head | with_band(drawn.minus(base_drawn), settings))
     return curves, differences
@@ -91,13 +96,43 @@ def with_band(drawn: Estimates, settings: Settings) -> dict[str, Any]:
     return shape | {"reason": None if is_drawn.all() else NO_INTERVAL}
 
 
-def _lexical(sample: Sample, model: str, contexts: str) -> float | None:
+def with_lexical_gaps(curves: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The curves, those of a fact's pairs of templates with the facts' lexical gap.
+
+    It is that of all pairs of the same prompts, alike for those that agree and those
+    that do not: what `representation` measured for the model in the same contexts, or
+    in the one context of the curve; null where it did not.
+    """
+    known = {
+        (curve["model"], curve["contexts"]): curve
+        for curve in curves
+        if curve["key"] == _GAP_OF_FACTS
+    }
+    found = []
+    for curve in curves:
+        pairs = _GAP_OF_PAIRS.fullmatch(curve["key"])
+        if pairs:
+            measured = known.get((curve["model"], curve["contexts"]), {})
+            curve = curve | {"lexical": _lexical_of(measured, pairs[1])}
+        found.append(curve)
+    return found
+
+
+def _lexical_of(curve: dict[str, Any], context: str | None) -> float | None:
+    if context is None:
+        return curve.get("lexical")
+    return dict(enumerate(curve.get("lexical_by_context", ()))).get(int(context))
+
+
+def _lexical(sample: Sample, model: str, contexts: str) -> dict[str, Any]:
+    """The lexical gap of a data set, over all contexts and in each; null without."""
     suffix = "" if contexts == "study" else f"@{contexts}"
     key = f"representation.{sample.dataset}.lexical_gap{suffix}"
     outcome = sample.values.get((key, model))
     if outcome is None:
-        return None
-    counted = outcome.denominator > 0
-    if not counted.any():
-        return None
-    return float(outcome.numerator.sum() / counted.sum())
+        return {"lexical": None, "lexical_by_context": []}
+    values = np.where(outcome.denominator > 0, outcome.numerator, np.nan)
+    return {
+        "lexical": number(mean_present(values.reshape(-1, 1))[0]),
+        "lexical_by_context": [number(one) for one in mean_present(values.T)],
+    }

@@ -36,7 +36,8 @@ TERMS: dict[str, str] = {
     "gap": "Mean cosine of paraphrases minus mean cosine of other sentences.",
     "interval": "Where the number would lie if other subjects had been drawn, with the "
     "run's level; with relations drawn too, it speaks of other relations as well.",
-    "lexical gap": "The gap that shared last tokens alone would give, without a model.",
+    "lexical gap": "The gap that shared last tokens alone would give, without a model. "
+    "In figures of gaps by layer it is the dashed line.",
     "macro": "Mean over the facts of a relation first, then over relations.",
     "margin": "How far, in nats, the best answer's score lies above the runner-up's.",
     "micro": "Mean over all facts, so that large relations count more.",
