@@ -11,6 +11,7 @@ from tiny_models import VARIANTS, tiny_model
 from concord.errors import ModelError
 from concord.models import checks, hooks, self_check
 from concord.models.architecture import architecture_of
+from concord.models.check_batch import check_batch, whole_logits
 from concord.models.checks import CheckResult
 from concord.models.self_check import accepted_architecture, checked_architecture
 
@@ -26,6 +27,26 @@ def test_every_family_passes(family, implementation, dtype):
     assert [result.block for result in identities][:3] == [0, 1, 2]
     has_weights = any("cut weights" in result.check for result in results)
     assert has_weights == (implementation == "eager")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_huge_entries_of_the_stream_fail_no_right_row_and_hide_no_wrong_one(dtype):
+    """Trained models have a few: their rounding alone is large beside an update."""
+    network = tiny_model("llama", dtype=dtype)
+    with torch.no_grad():
+        network.model.embed_tokens.weight[:, 3] = 1500.0
+    row = architecture_of(network)
+    assert all(result.is_passed for result in checks.updates_add_up(network, row))
+    sites = [("hidden", 0), ("mhsa", 0), ("mlp", 0), ("hidden", 1)]
+    with hooks.record(network, row, sites) as kept:
+        whole_logits(network, row, check_batch(network))
+    state, mhsa, mlp, after = (kept[site].float() for site in sites)
+    update = torch.maximum(mhsa.abs(), mlp.abs()).max()
+    error = (state + (mhsa + mlp) - after).abs().max() / update
+    assert error > checks._tolerance(network)
+    wrong = replace(row, mlp_update="self_attn")
+    results = list(checks.updates_add_up(network, wrong))
+    assert not any(result.is_passed for result in results)
 
 
 def test_an_adapted_model_passes():

@@ -90,7 +90,8 @@ def updates_add_up(
 
     The difference is measured against the block's largest update or, where the stream
     itself is larger there, against the stream: trained models have a few entries of
-    several hundred, and half precision rounds those by more than a whole update.
+    several hundred, of which float32 rounds off more than the tolerance allows of an
+    update, and half precision more than a whole update.
     """
     probe = check_batch(network)
     stacks = [
