@@ -170,11 +170,13 @@ def test_the_link_splits_the_change_by_what_became_of_consistency(run: Run):
     found = {e["group"]: e for e in linked_run(run) if not e["against"]}
     changes = {group: entry["value"] for group, entry in found.items()}
     # Answer 0 is right. Both models give it everywhere for facts 0 and 1 alone; half of
-    # the prompts are right for all six, in both models.
+    # the prompts are right for all six, in both models, and for fact 5 only half.
     assert changes == {
         "all facts": pytest.approx((2 + 0.5) / 6),
         "same and right in both": 0.25,
         "all right in both": 0.25,
+        "some right in both": 0.0,
+        "none right in both": None,
         "known to both": pytest.approx((2 + 0.5) / 6),
         "became consistent": 1.0,
         "stayed consistent": 0.25,
@@ -227,18 +229,36 @@ def test_the_interval_of_a_contrast_is_drawn_over_subjects():
     assert found["high"] == pytest.approx(0.5 + half, abs=0.04)
 
 
-def test_known_and_right_are_shares_of_prompts():
-    def answers(right: list[list[int]]) -> Answers:
-        """One context; right [template][fact]; a wrong answer is 1."""
-        is_right = np.array([right], dtype=bool)
-        nothing = np.zeros(is_right.shape)
-        return Answers(1 - is_right.astype(int), is_right, nothing.astype(int), nothing)
+def made_answers(*right: list[list[int]]) -> Answers:
+    """Right [context][template][fact]; a wrong answer is 1."""
+    is_right = np.array(right, dtype=bool)
+    nothing = np.zeros(is_right.shape)
+    return Answers(1 - is_right.astype(int), is_right, nothing.astype(int), nothing)
 
-    base = answers([[1, 1, 0, 0], [1, 0, 0, 1]])
-    tuned = answers([[1, 1, 1, 0], [1, 1, 0, 0]])
+
+def test_all_some_and_none_right_are_told_by_templates_in_most_contexts():
+    # The base, context by context; fact 0: all, some, all; 1: some, some, all; 2: none,
+    # none, some; 3: all, some, none; 4: some in the base, none in the tuned model.
+    base = made_answers(
+        [[1, 1, 0, 1, 1], [1, 0, 0, 1, 0]],
+        [[1, 0, 0, 1, 1], [0, 1, 0, 0, 0]],
+        [[1, 1, 1, 0, 1], [1, 1, 0, 0, 0]],
+    )
+    tuned = made_answers(*[[[1, 1, 0, 1, 0], [1, 0, 0, 1, 0]]] * 3)
+    found = fact_groups(base, tuned)
+    assert found["all right in both"].tolist() == [True] + [False] * 4
+    assert found["some right in both"].tolist() == [False, True] + [False] * 3
+    assert found["none right in both"].tolist() == [False] * 2 + [True] + [False] * 2
+
+
+def test_known_and_right_are_shares_of_prompts():
+    base = made_answers([[1, 1, 0, 0], [1, 0, 0, 1]])
+    tuned = made_answers([[1, 1, 1, 0], [1, 1, 0, 0]])
     found = fact_groups(base, tuned)
     assert found["known to both"].tolist() == [True, True, False, False]
     assert found["all right in both"].tolist() == [True, False, False, False]
+    assert not found["some right in both"].any()
+    assert not found["none right in both"].any()
     assert found["same and right in both"].tolist() == [True, False, False, False]
     assert found["became consistent"].tolist() == [False, True, False, True]
     assert found["became inconsistent"].tolist() == [False, False, True, False]

@@ -85,9 +85,9 @@ def _link(findings: Findings) -> Table:
     ]
     return Table(
         "mechanism-link",
-        "Rates of base and tuned model over groups of facts (consistent, right: all "
-        "templates agree, are right, in more than half of the contexts; known: half of "
-        "the prompts right). A fact may be in several groups.",
+        "Rates of base and tuned model over groups of facts (consistent: all templates "
+        "agree; all, some, none right: of the templates; each in more than half of the "
+        "contexts; known: half of the prompts right). A fact may be in several groups.",
         (
             Column("model"),
             Column("contexts"),

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float
 
-from concord.metrics.agreement import all_agree, consistent_and_correct
+from concord.metrics.agreement import accuracy, all_agree
 from concord.metrics.rates import is_known, mean_present
 from concord.results import Run
 from concord.summary.answers import Answers, answers_of, common_facts, per_context
@@ -45,6 +45,8 @@ GROUPS = (
     "all facts",
     "same and right in both",
     "all right in both",
+    "some right in both",
+    "none right in both",
     "known to both",
     *FLIPS,
 )
@@ -117,19 +119,17 @@ def link_entries(
 def fact_groups(base: Answers, tuned: Answers) -> dict[str, Bool[np.ndarray, " fact"]]:
     """Facts by what both models answered; a fact may be in several groups.
 
-    A fact is consistent (right) when all its templates agree (are right) in more than
-    half of the contexts, and known when at least half of its prompts are right.
+    A fact is consistent when all its templates agree, and all, some or none right by
+    its templates, in more than half of the contexts; it is known when at least half of
+    its prompts are right.
     """
     sides = (base, tuned)
     was, is_now = (_mostly(all_agree(side.agreement)) for side in sides)
-    right = [
-        _mostly(per_context(consistent_and_correct, s.is_right, s.asked)) for s in sides
-    ]
     known = [is_known(_right_share(side)) for side in sides]
     return {
         "all facts": np.ones(len(was), dtype=bool),
         "same and right in both": _mostly(_same_and_right(base, tuned)),
-        "all right in both": right[0] & right[1],
+        **_right_in_both(base, tuned),
         "known to both": known[0] & known[1],
         "became consistent": ~was & is_now,
         "stayed consistent": was & is_now,
@@ -148,6 +148,22 @@ def _same_and_right(base: Answers, tuned: Answers) -> Float[np.ndarray, "context
     asked = base.asked[:count] | tuned.asked[:count]
     alike = (one == other) & base.is_right[:count] & tuned.is_right[:count]
     return ((alike | ~asked).all(axis=1) & asked.any(axis=1)).astype(float)
+
+
+def _right_in_both(
+    base: Answers, tuned: Answers
+) -> dict[str, Bool[np.ndarray, " fact"]]:
+    """Facts that both models get right in all, some, or none of the templates."""
+    shares = [per_context(accuracy, s.is_right, s.asked) for s in (base, tuned)]
+    # 0 in none, 1 in some, 2 in all; NaN where none was asked.
+    extents = [np.ceil(share) + np.floor(share) for share in shares]
+    found = {}
+    for extent, name in enumerate(("none", "some", "all")):
+        one, other = (
+            _mostly(np.where(np.isnan(own), np.nan, own == extent)) for own in extents
+        )
+        found[f"{name} right in both"] = one & other
+    return found
 
 
 def _right_share(answers: Answers) -> Float[np.ndarray, " fact"]:
