@@ -158,7 +158,9 @@ def _coverage(shares: Shares, kinds: tuple[str, ...], draws: int) -> list[str]:
     titles["relations"] = "the same, over relations"
     truth = tables.truths()
     lines = [
-        "| model | measure | truth | " + " | ".join(map(titles.get, kinds)) + " |",
+        "| model | measure | truth | "
+        + " | ".join(titles[kind] for kind in kinds)
+        + " |",
         "|---|---|---:|" + "---:|" * len(kinds),
     ]
     for (what, model, key), _ in shares.items():

@@ -103,8 +103,8 @@ def test_models_that_always_say_one_letter_are_told_in_one_sentence(count: int):
     findings = Findings({"choices": {"letters": rows}})
     who = "t0 always chooses" if count == 1 else "10 of 11 models always choose"
     assert position_warnings(findings) == [
-        f"Position bias on mmlu: {who} B; t0 always chooses B under same prompts. Their "
-        "accuracy and small spread say nothing about consistency."
+        f"Position bias on mmlu: {who} B; t0 always chooses B under same prompts. "
+        "Their accuracy and small spread say nothing about consistency."
     ]
 
 

@@ -160,7 +160,7 @@ def _changes(
     if tokens is not None:
         answers[:, 0] = tokens
     layouts = {layout_of(task.model, probe.prompt.ids) for probe in probes}
-    layout = layouts.pop() if len(layouts) == 1 else "rows"
+    layout: Layout = layouts.pop() if len(layouts) == 1 else "rows"
     found = knock_out(task, probes, answers, runs=runs, cuts=cuts, layout=layout)
     log = found.log_probability[:, :, 0 if tokens is None else 1]
     return found.tokens[:, 0], np.expm1(log - log[:, :1])

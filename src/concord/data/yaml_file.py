@@ -62,7 +62,8 @@ def read_yaml_file(path: Path, kind: type[Checked], *, such_as: str) -> Checked:
 def _place(path: Path, text: str, fault: Any) -> str:
     """The file, and the line of the key where it stands in one."""
     key = str(fault["loc"][0]) if fault["loc"] else None
-    for name, _ in yaml.compose(text, Loader=yaml.SafeLoader).value if key else ():
+    top = yaml.compose(text, Loader=yaml.SafeLoader)
+    for name, _ in top.value if isinstance(top, yaml.MappingNode) else ():
         if name.value == key:
             return f"{path}, line {name.start_mark.line + 1}"
     return str(path)

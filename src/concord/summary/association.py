@@ -5,6 +5,7 @@ association over few models: nothing is intervened on.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -111,13 +112,16 @@ def _test(
     settings: Settings,
 ) -> dict[str, Any]:
     rate, outcome, given = columns
-    drawn = {
-        "level": settings.level,
-        "replicates": settings.replicates,
-        "seed": settings.seed,
-    }
-    low, high = correlation_interval(rate, outcome, **drawn)
-    ranks_low, ranks_high = correlation_interval(rate, outcome, **drawn, of_ranks=True)
+    interval = partial(
+        correlation_interval,
+        rate,
+        outcome,
+        level=settings.level,
+        replicates=settings.replicates,
+        seed=settings.seed,
+    )
+    low, high = interval()
+    ranks_low, ranks_high = interval(of_ranks=True)
     exchanged = {"permutations": settings.permutations, "seed": settings.seed}
     r = pearson(rate, outcome)
     ranks_p = permutation_p(rankdata(rate), rankdata(outcome), **exchanged)
