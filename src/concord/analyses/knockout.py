@@ -159,7 +159,7 @@ def _changes(
     answers = np.zeros((len(probes), 2), dtype=np.int64)
     if tokens is not None:
         answers[:, 0] = tokens
-    layouts = {layout_of(task.model, probe.prompt.ids) for probe in probes}
+    layouts: set[Layout] = {layout_of(task.model, p.prompt.ids) for p in probes}
     layout: Layout = layouts.pop() if len(layouts) == 1 else "rows"
     found = knock_out(task, probes, answers, runs=runs, cuts=cuts, layout=layout)
     log = found.log_probability[:, :, 0 if tokens is None else 1]
