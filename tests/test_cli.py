@@ -157,7 +157,7 @@ def test_a_report_needs_no_torch(study_file: Path, tmp_path: Path):
         (["data", "get", "pararell"], "did you mean 'pararel'"),
         (["comparee"], "comparee"),
         (["compare", "--limmit", "3"], "--limmit"),
-        (["models", "inspekt", "x"], "No such command 'inspekt'; see --help"),
+        (["models", "inspekt", "x"], "No such command 'inspekt'"),
         (["compare", "--preset", "demo"], "run concord demo"),
         (["compare", "embedded:base", "x/y"], "data sets pararel, mrpc, tapaco;"),
     ],
@@ -168,6 +168,7 @@ def test_a_users_mistake_is_one_message_and_exit_2(
     assert run(*arguments) == 2
     printed = capsys.readouterr().err
     assert words in printed
+    assert ".;" not in printed and "?;" not in printed
     assert "Traceback" not in printed
 
 

@@ -216,7 +216,8 @@ def _run(arguments: list[str]) -> int:
         if fault.startswith("Usage:"):  # A group of commands without one of them.
             out.print(fault, markup=False, highlight=False)
         else:
-            words = f"error: {fault.rstrip('.')}; see --help"
+            end = " See --help" if fault.endswith("?") else "; see --help"
+            words = f"error: {fault.rstrip('.')}{end}"
             err.print(words, markup=False, soft_wrap=True)
         return 2
     except BrokenPipeError:

@@ -7,6 +7,7 @@ import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -286,18 +287,15 @@ def test_no_more_requests_are_under_way_than_allowed():
     assert sum(done) == 12
 
 
-def test_requests_keep_to_the_rate_asked_for():
-    times: list[float] = []
-
-    def answer(request: Request) -> Reply:
-        times.append(time.monotonic())
-        return FINE
-
-    with serving(answer) as server:
+def test_requests_keep_to_the_rate_asked_for(monkeypatch: pytest.MonkeyPatch):
+    """At a clock that stands still, each of four requests waits a tenth longer."""
+    now, waits = time.monotonic(), []
+    monkeypatch.setattr(clients, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(Client, "_rest", lambda client, seconds: waits.append(seconds))
+    with serving(lambda request: FINE) as server:
         with client_of(server.url, requests_per_minute=600) as client:
             client.ask_all(lambda text: ask(client, text), list("abcd"), lambda n: None)
-    # Four requests have three gaps of 0.1 s.
-    assert max(times) - min(times) > 0.25
+    assert sorted(waits) == pytest.approx([0.0, 0.1, 0.2, 0.3])
 
 
 def test_one_failure_ends_all_and_what_waits_is_given_up(

@@ -113,9 +113,10 @@ def test_a_run_begun_alone_is_finished_by_several_and_the_other_way_round(
     run, _ = measure_inline(study, tmp_path / "run", workers=3)
     require_same_rows(run, alone)
     assert {path: path.stat().st_mtime_ns for path in kept} == times
-    parts = {path: path.stat().st_mtime_ns for path in run.path.rglob("*.parquet")}
+    rows = run.path / "rows"
+    parts = {path: path.stat().st_mtime_ns for path in rows.rglob("*.parquet")}
     compare(study, run.path)
-    assert parts == {p: p.stat().st_mtime_ns for p in run.path.rglob("*.parquet")}
+    assert parts == {p: p.stat().st_mtime_ns for p in rows.rglob("*.parquet")}
 
 
 def test_a_part_that_every_share_left_out_is_measured_in_the_end(
