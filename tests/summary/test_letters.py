@@ -6,6 +6,7 @@ from choice_grids import choices_of, items_of
 from jaxtyping import Int
 
 from concord.data.choices import ORDERS
+from concord.metrics.agreement import NO_ANSWER, NOT_ASKED
 from concord.metrics.bootstrap import cluster_units
 from concord.summary.choice_rows import Items
 from concord.summary.estimates import Settings
@@ -72,3 +73,20 @@ def test_a_repeated_order_is_no_pair_of_one_letters_agreement():
         choices_of(np.zeros((1, 1, 2), int), items, ["identity"]), items
     )
     assert np.isnan(one).all()
+
+
+def test_a_prompt_without_an_answer_is_no_near_tie():
+    """Where none of the letters is said, the lead of one over the next says nothing."""
+    items = items_of([0, 0, 0], 4)
+    letters = np.zeros((1, 2, 3), dtype=np.int64)
+    has_answer = np.array([[[True, True, False], [True, True, False]]])
+    margin = np.array([[[1.0, 0.1, 0.1], [1.0, 0.1, 0.1]]])
+    choices = choices_of(
+        letters,
+        items,
+        ["identity", "rotation"],
+        has_answer=has_answer,
+        margin=margin,
+        noise={"delta": 0.2},
+    )
+    np.testing.assert_array_equal(choices.firm[0, 0], [0, NOT_ASKED, NO_ANSWER])

@@ -120,8 +120,11 @@ class Choices:
 
     @property
     def firm(self) -> Int[np.ndarray, "wording order item"]:
-        """The contents, near ties left out: what the noise can change."""
-        near = self.margin < 2 * self.noise["delta"]
+        """The contents, near ties left out: what the noise can change.
+
+        A prompt without an answer stays: no letter's lead decides that it has none.
+        """
+        near = self.has_answer & (self.margin < 2 * self.noise["delta"])
         return np.where(near, NOT_ASKED, self.answered)
 
     @property
