@@ -32,6 +32,9 @@ def test_a_label_in_two_strata_is_two_clusters():
     np.testing.assert_array_equal(clusters.unit_count, [2, 3])
     sums = clusters.sums(one_column(np.arange(5)))
     np.testing.assert_array_equal(sums[:, 0], [1, 2, 7])
+    assert clusters.count_with(np.array([1, 1, 0, 0, 1], dtype=bool)) == 2
+    assert clusters.pool.count_with(np.array([1, 1, 1, 0, 0], dtype=bool)) == 1
+    assert clusters.count_with(np.zeros(5, dtype=bool)) == 0
 
 
 def test_a_subject_of_several_relations_is_drawn_in_all_of_them_at_once():

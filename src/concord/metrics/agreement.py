@@ -49,18 +49,13 @@ def equal_pair_count(
 ) -> Int[np.ndarray, " fact"]:
     """Template pairs that predict the same object, per fact.
 
-    Each fact's answers are sorted; an answer's place in its run of equals is the number
-    of pairs it closes, so the places add up to sum_v n_v (n_v - 1) / 2.
-
     Returns:
         From 0 to T (T - 1) / 2.
     """
-    if len(predictions) == 0:
-        return np.zeros(predictions.shape[1], dtype=np.int64)
-    answers: np.ndarray = np.sort(np.ascontiguousarray(predictions.T), axis=1)
-    place = _place_in_run(answers)
-    place[answers < 0] = 0
-    return place.sum(axis=1, dtype=np.int64)
+    count = np.zeros(predictions.shape[1], dtype=np.int64)
+    for place, own in enumerate(predictions):
+        count += ((predictions[place + 1 :] == own) & (own >= 0)).sum(axis=0)
+    return count
 
 
 def pair_count(
@@ -81,18 +76,10 @@ def agreeing_partner_share(
     Returns:
         Values in [0, 1]; NaN where the template was not asked or has no partner.
     """
-    template_count, fact_count = predictions.shape
     asked = predictions != NOT_ASKED
-    if predictions.size == 0:
-        return np.empty(predictions.shape)
-    order = np.argsort(predictions, axis=0, kind="stable").T
-    answers = np.take_along_axis(predictions.T, order, axis=1)
-    starts = _place_in_run(answers) == 0
-    run = np.cumsum(starts.ravel()) - 1
-    run_length = np.bincount(run)[run].reshape(fact_count, template_count)
-    partners = np.empty((fact_count, template_count))
-    np.put_along_axis(partners, order, run_length - 1.0, axis=1)
-    partners = np.where(predictions >= 0, partners.T, 0.0)
+    partners = np.empty(predictions.shape)
+    for place, equal in enumerate(_equals(predictions)):
+        partners[place] = np.maximum(equal.sum(axis=0), 1) - 1
     others = asked.sum(axis=0) - 1
     return np.where(asked & (others > 0), partners / np.maximum(others, 1), np.nan)
 
@@ -197,7 +184,8 @@ def chance_agreement(
     """
     asked = (predictions != NOT_ASKED).astype(float)
     counts, sizes = _answer_counts(predictions), asked.sum(axis=1)
-    own = np.array([equal.sum(axis=1) for equal in _equals(predictions)])
+    equals = np.stack(list(_equals(predictions)))
+    own = np.count_nonzero(equals, axis=2)
     compared = np.outer(sizes, sizes) - asked @ asked.T
     np.fill_diagonal(compared, 0)
     is_comparable = compared > 0
@@ -212,8 +200,7 @@ def chance_agreement(
     weight = is_comparable * (share @ asked.T) / compared
     met = np.take_along_axis(weight @ counts, np.maximum(predictions, 0), axis=1)
     moved = np.where(predictions >= 0, met, 0.0).sum(axis=0)
-    for own_weight, equal in zip(weight, _equals(predictions), strict=True):
-        moved -= own_weight @ equal
+    moved -= weight.ravel() @ equals.reshape(weight.size, -1)
     moved -= asked.T @ (weight * chance @ sizes) - _over_pairs(weight * chance, asked)
     per_fact = expected + 2 * moved
     value = float(np.nanmean(expected))
@@ -247,15 +234,3 @@ def _answer_counts(
     codes = template[answered] * answer_count + predictions[answered]
     counts = np.bincount(codes, minlength=template_count * answer_count)
     return counts.reshape(template_count, answer_count).astype(float)
-
-
-def _place_in_run(
-    answers: Int[np.ndarray, "fact template"],
-) -> Int[np.ndarray, "fact template"]:
-    """How many equal answers stand before each one, in sorted rows."""
-    place = np.broadcast_to(
-        np.arange(answers.shape[1], dtype=np.int32), answers.shape
-    ).copy()
-    start = place.copy()
-    start[:, 1:][answers[:, 1:] == answers[:, :-1]] = 0
-    return place - np.maximum.accumulate(start, axis=1)

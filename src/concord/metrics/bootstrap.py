@@ -59,6 +59,12 @@ class Clusters:
             return ordered
         return np.add.reduceat(ordered, self._first_unit, axis=0)
 
+    def count_with(self, counted: Bool[np.ndarray, " unit"]) -> int:
+        """Number of clusters that have one of these units."""
+        has_one = np.zeros(len(self), dtype=bool)
+        has_one[self.of_unit[counted]] = True
+        return int(has_one.sum())
+
     @cached_property
     def first(self) -> Int[np.ndarray, " stratum"]:
         """First cluster of each stratum."""

@@ -41,22 +41,25 @@ def answer_concentration(
         predictions: Index of the answer, one row per template.
         candidate_count: Candidate objects of the relation.
     """
-    shares = _answer_shares(predictions)
-    answered = ~np.isnan(shares[:, 0])
+    answered = predictions >= 0
+    count = answered.sum(axis=0)
     if not answered.any():
         empty = np.full(predictions.shape[1], np.nan)
         return Concentration(float("nan"), float("nan"), empty, empty)
-    mean_shares = shares[answered].mean(axis=0)
-    top = int(mean_shares.argmax())
+    share = _mean_shares(predictions, count)
+    top = int(share.argmax())
+    entropy, surprise = float("nan"), np.full(len(share), np.nan)
     if candidate_count > 1:
-        given = mean_shares > 0
-        surprise = -np.log(mean_shares[given]) / np.log(candidate_count)
-        entropy_per_fact = shares[:, given] @ surprise
-        entropy = float(mean_shares[given] @ surprise)
-    else:
-        entropy, entropy_per_fact = float("nan"), np.full(len(shares), np.nan)
+        given = share > 0
+        surprise[given] = -np.log(share[given]) / np.log(candidate_count)
+        entropy = float(share[given] @ surprise[given])
+    surprises = np.where(answered, surprise[predictions * answered], 0.0).sum(axis=0)
+    among = np.where(count > 0, count, np.nan)
     return Concentration(
-        float(mean_shares[top]), entropy, shares[:, top], entropy_per_fact
+        float(share[top]),
+        entropy,
+        (predictions == top).sum(axis=0) / among,
+        surprises / among,
     )
 
 
@@ -74,15 +77,16 @@ def uniform_baseline(candidate_count: int) -> float:
     return 1 / candidate_count if candidate_count > 0 else float("nan")
 
 
-def _answer_shares(
-    predictions: Int[np.ndarray, "template fact"],
-) -> Float[np.ndarray, "fact answer"]:
-    fact_count = predictions.shape[1]
-    answer_count = max(int(predictions.max(initial=0)) + 1, 1)
-    fact = np.broadcast_to(np.arange(fact_count), predictions.shape)
-    answered = predictions >= 0
-    codes = fact[answered] * answer_count + predictions[answered]
-    counts = np.bincount(codes, minlength=fact_count * answer_count)
-    counts = counts.reshape(fact_count, answer_count)
-    total = counts.sum(axis=1, keepdims=True)
-    return np.where(total > 0, counts / np.maximum(total, 1), np.nan)
+def _mean_shares(
+    predictions: Int[np.ndarray, "template fact"], count: Int[np.ndarray, " fact"]
+) -> Float[np.ndarray, " answer"]:
+    """The share of a fact's answers that are each answer, mean over facts with one.
+
+    Facts with as many answers are counted together: whole numbers add up exactly.
+    """
+    size = int(predictions.max()) + 1
+    total = np.zeros(size)
+    for answers in np.unique(count[count > 0]):
+        own = predictions[:, count == answers]
+        total += np.bincount(own[own >= 0], minlength=size) / answers
+    return total / (count > 0).sum()

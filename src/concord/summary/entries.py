@@ -98,7 +98,7 @@ def relation_entries(sample: Sample) -> list[dict[str, Any]]:
         if ratios is None:
             ratios = mean_present(ratios_of(sample, outcome).T)
         counts = np.bincount(
-            sample.clusters.stratum_of_unit[outcome.denominator.any(axis=0)],
+            sample.clusters.stratum_of_unit[outcome.is_counted],
             minlength=len(sample.strata),
         )
         rows += [
@@ -171,10 +171,8 @@ class _Spread:
 
 
 def _spread_of(sample: Sample, pair: Pair) -> _Spread:
-    sides = (pair.after, pair.before)
-    after, before = (np.asarray(side.denominator.any(axis=0)) for side in sides)
-    counted = after & before
-    size = len(np.unique(sample.drawn.of_unit[counted]))
+    counted = pair.after.is_counted & pair.before.is_counted
+    size = sample.drawn.count_with(counted)
     if not size:
         return _Spread(float("nan"), 0.0, 0, "not measured for both models")
     moved = moved_by(sample, pair.after) - moved_by(sample, pair.before)
@@ -294,12 +292,12 @@ def _micro(outcome: Outcome) -> float:
 
 
 def _counts(sample: Sample, outcome: Outcome) -> dict[str, int | None]:
-    counted = outcome.denominator.any(axis=0)
+    counted = outcome.is_counted
     clusters, drawn = sample.clusters, sample.drawn
     relations = int(np.bincount(clusters.stratum_of_unit[counted]).astype(bool).sum())
     return {
         "facts": int(counted.sum()),
-        "subjects": len(np.unique(drawn.of_unit[counted])),
+        "subjects": drawn.count_with(counted),
         "relations": relations if sample.strata_are_relations else None,
         "prompts": outcome.prompts,
     }

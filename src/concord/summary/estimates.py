@@ -68,6 +68,11 @@ class Outcome:
         """Contexts have one denominator, so they may be averaged unit by unit."""
         return bool((self.denominator == self.denominator[:1]).all())
 
+    @property
+    def is_counted(self) -> Bool[np.ndarray, " unit"]:
+        """Whether a unit counts in any of the contexts."""
+        return np.asarray(self.denominator.any(axis=0))
+
     def columns(
         self,
     ) -> tuple[Float[np.ndarray, "unit column"], Float[np.ndarray, "unit column"]]:

@@ -285,11 +285,10 @@ def _too_few(groups: tuple[str, str], sizes: tuple[dict[str, int], ...]) -> str:
 def _sizes(
     summary: MechanismSummary, after: Outcome, before: Outcome
 ) -> dict[str, int]:
-    counted = after.denominator.any(axis=0) & before.denominator.any(axis=0)
-    clusters = summary.sample.clusters
+    counted = after.is_counted & before.is_counted
     return {
         "facts": int(counted.sum()),
-        "subjects": len(np.unique(clusters.subject[clusters.of_unit[counted]])),
+        "subjects": summary.sample.clusters.pool.count_with(counted),
     }
 
 

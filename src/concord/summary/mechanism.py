@@ -210,9 +210,7 @@ def _sizes(
     """Facts with their distinct subjects; subjects, or relations, by themselves."""
     sizes = {f"{recipe.unit}s": int(counted.sum())}
     if recipe.unit == "fact":
-        clusters = summary.sample.clusters
-        of_unit = clusters.subject[clusters.of_unit[counted]]
-        sizes["subjects"] = len(np.unique(of_unit))
+        sizes["subjects"] = summary.sample.clusters.pool.count_with(counted)
     return sizes
 
 
