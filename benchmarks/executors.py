@@ -52,13 +52,13 @@ def main() -> None:
         raise SystemExit(f"load {load:.1f}: the times would be other programs'")
     quiet_libraries()
     with tempfile.TemporaryDirectory() as folder:
-        page = page_of(Path(folder), given)
+        page = page_of(Path(folder), given, load)
     print(page)
     if given.write:
         PAGE.write_text(page, encoding="utf-8")
 
 
-def page_of(folder: Path, given: argparse.Namespace) -> str:
+def page_of(folder: Path, given: argparse.Namespace, load: float) -> str:
     """The table with what it was measured on."""
     organism.write_world_data(organism.shipped_world(), folder / "data")
     cores = torch.get_num_threads()
@@ -93,7 +93,7 @@ def page_of(folder: Path, given: argparse.Namespace) -> str:
             f"The embedded base and its {len(organism.FAMILY) - 1} tuned models, "
             f"{given.limit} facts, predictions and representations: {prompts:,} "
             f"prompts. Wall-clock time on {os.cpu_count()} cores "
-            f"({processor_name()}), load {os.getloadavg()[0]:.1f}. torch "
+            f"({processor_name()}), load before {load:.1f}. torch "
             f"{torch.__version__}, transformers {transformers.__version__}. Made by "
             "`python benchmarks/executors.py --write`.",
             "",
