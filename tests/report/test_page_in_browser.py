@@ -257,6 +257,27 @@ def test_print_is_light_and_without_the_list(browser: Browser, drawn: Run):
     assert page.locator("#flips .print-only").is_visible()
 
 
+def test_a_link_to_a_measure_opens_the_group_in_which_it_stands(
+    browser: Browser, drawn: Run
+):
+    page = _visit(browser, drawn).page
+    entry = page.locator("[id='measure-facts.agreement']")
+    assert not entry.is_visible()
+    page.locator("#scorecard a[href='#measure-facts.agreement']").first.click()
+    assert entry.is_visible()
+    place = entry.bounding_box()
+    assert place is not None and 0 <= place["y"] < page.evaluate("innerHeight")
+
+
+def test_what_words_mean_is_printed_though_it_is_folded(browser: Browser, drawn: Run):
+    page = _visit(browser, drawn).page
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("[id='measure-facts.agreement']").is_visible()
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("#glossary details[open]").count() == 0
+
+
 def test_paper_has_whole_tables_no_empty_boxes_and_few_rows(
     browser: Browser, whole: Run
 ):

@@ -38,7 +38,7 @@ from concord.report.tables import headline_title
 from concord.report.verdict import direction_of, verdict_of
 from concord.report.words import HOW_TO_CITE, LIMITS, measure_words
 from concord.summary import Measure
-from concord.summary.glossary import TERMS
+from concord.summary.glossary import TERMS, group_title
 
 _BUNDLER = """
 import sys
@@ -116,6 +116,7 @@ def renderer(page: Page) -> Callable[[FlipsInPage], str]:
             for panel in figure.panels
         }
     )
+    glossary = _glossary(page.findings)
     words = dict(
         page=page,
         findings=page.findings,
@@ -123,7 +124,8 @@ def renderer(page: Page) -> Callable[[FlipsInPage], str]:
         scorecard=_scorecard(page.findings),
         caveats=caveats(page.findings, page.info, page.pairs),
         limits=LIMITS,
-        glossary=_glossary(page.findings),
+        glossary=glossary,
+        glossary_groups=_grouped(glossary),
         terms=TERMS,
         compared=compared_models(page.findings, page.info),
         embedded=EMBEDDED,
@@ -233,6 +235,14 @@ def _glossary(findings: Findings) -> dict[str, GlossaryEntry]:
         entry = GlossaryEntry(key, title, words)
         entries[key] = shared.setdefault(words or key, entry)
     return entries
+
+
+def _grouped(glossary: Mapping[str, GlossaryEntry]) -> dict[str, list[GlossaryEntry]]:
+    """Each entry once, under the title of its group."""
+    groups: dict[str, list[GlossaryEntry]] = {}
+    for entry in {entry.key: entry for entry in glossary.values()}.values():
+        groups.setdefault(group_title(entry.key), []).append(entry)
+    return groups
 
 
 def _in_page_colours(specification: dict[str, Any]) -> dict[str, Any]:

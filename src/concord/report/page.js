@@ -84,11 +84,27 @@
     addEventListener("keydown", (event) => event.key === "Escape" && hide());
   }
 
-  // What stands beside a verdict belongs on paper; long tables do not.
+  // What stands beside a verdict belongs on paper, and what words mean; long tables do not.
   function printing() {
-    const notes = document.querySelectorAll("details.inline:not([open])");
-    addEventListener("beforeprint", () => notes.forEach((note) => { note.open = true; }));
-    addEventListener("afterprint", () => notes.forEach((note) => { note.open = false; }));
+    let folded = [];
+    addEventListener("beforeprint", () => {
+      folded = [...document.querySelectorAll("details:is(.inline, .measures):not([open])")];
+      folded.forEach((note) => { note.open = true; });
+    });
+    addEventListener("afterprint", () => folded.forEach((note) => { note.open = false; }));
+  }
+
+  // A link to a measure opens the group in which it stands.
+  function unfolding() {
+    const unfold = () => {
+      const place = document.querySelector(":target");
+      const group = place && place.closest("details");
+      if (!group || group.open) return;
+      group.open = true;
+      place.scrollIntoView();
+    };
+    addEventListener("hashchange", unfold);
+    unfold();
   }
 
   const KINDS = ["now agrees", "no longer agrees", "agrees on a new answer", "other wordings changed", "one wording"];
@@ -259,6 +275,7 @@
   themeButton();
   explanations();
   printing();
+  unfolding();
   const data = JSON.parse(byId("flip-data").textContent);
   const prepareSearch = data && byId("flip-browser") ? flipBrowser(data) : () => {};
   drawCharts().then(() => prepareSearch());

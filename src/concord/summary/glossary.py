@@ -65,7 +65,7 @@ TERMS: dict[str, str] = {
 }
 """Words of the field as they are used here, in alphabetical order."""
 
-_GROUPS = {
+GROUPS = {
     "facts": "Predictions",
     "pararel": "ParaRel's own measures",
     "mpararel": "mParaRel's own measures",
@@ -73,6 +73,7 @@ _GROUPS = {
     "finetuned": "Fine-tuned classifiers",
     "representation": "Representations",
 }
+"""Titles of groups of measures, by the first part of their keys."""
 _BY_FACT = (
     "Where facts and mechanisms were both measured, `tables/mechanism-by-fact.parquet` "
     "has every fact by itself: a row for each tuned model and set of contexts, with "
@@ -103,10 +104,16 @@ def measures_page() -> str:
     ]
     groups: dict[str, list[str]] = {}
     for key, measure in MEASURES.items():
-        groups.setdefault(key.partition(".")[0], []).append(_entry(key, measure))
-    for name, entries in groups.items():
-        parts += [f"## {_GROUPS.get(name, name.capitalize())}\n", *entries]
+        groups.setdefault(group_title(key), []).append(_entry(key, measure))
+    for title, entries in groups.items():
+        parts += [f"## {title}\n", *entries]
     return "\n".join(parts)
+
+
+def group_title(key: str) -> str:
+    """Title of the group of measures in which a key stands."""
+    name = key.partition(".")[0]
+    return GROUPS.get(name, name.capitalize())
 
 
 def main(arguments: Sequence[str]) -> None:
