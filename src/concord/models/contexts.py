@@ -174,9 +174,14 @@ def _chat_texts(
             "(fact_contexts, sentence_contexts) in the study file"
         )
     if task == "facts":
-        return tuple(_fact_chat(tokenizer, text, label) for text in FACT_INSTRUCTIONS)
+        unable = "a sentence cannot be continued"
+        return tuple(
+            _begun_chat(tokenizer, instruction, _PLACE, label, unable)
+            for instruction in FACT_INSTRUCTIONS
+        )
     if task == "choices":
-        return (_choice_chat(tokenizer, label),)
+        unable = "a letter cannot follow"
+        return (_begun_chat(tokenizer, _PLACE, ANSWER_PREFIX, label, unable),)
     if task == "answers":
         return (_sentence_chat(tokenizer, "", label),)
     return tuple(
@@ -184,30 +189,31 @@ def _chat_texts(
     )
 
 
-def _fact_chat(tokenizer: PreTrainedTokenizerBase, instruction: str, label: str) -> str:
+def _begun_chat(
+    tokenizer: PreTrainedTokenizerBase,
+    asked: str,
+    begun: str,
+    label: str,
+    unable: str,
+) -> str:
+    """The user's turn and an assistant's turn that is begun, for the model to go on.
+
+    Args:
+        tokenizer: Of the model.
+        asked: The user's turn.
+        begun: The first words of the assistant's.
+        label: The model's.
+        unable: What cannot be done where the template ends the assistant's turn.
+    """
     messages = [
-        {"role": "user", "content": instruction},
-        {"role": "assistant", "content": _PLACE},
+        {"role": "user", "content": asked},
+        {"role": "assistant", "content": begun},
     ]
     text = _rendered(tokenizer, messages, label, continue_final_message=True)
-    if not text.endswith(_PLACE):
+    if not text.endswith(begun):
         raise ModelError(
             f"{label}: its chat template puts text behind an unfinished assistant "
-            "turn, so a sentence cannot be continued; leave 'chat' out of contexts"
-        )
-    return _with_slot(text, label)
-
-
-def _choice_chat(tokenizer: PreTrainedTokenizerBase, label: str) -> str:
-    messages = [
-        {"role": "user", "content": _PLACE},
-        {"role": "assistant", "content": ANSWER_PREFIX},
-    ]
-    text = _rendered(tokenizer, messages, label, continue_final_message=True)
-    if not text.endswith(ANSWER_PREFIX):
-        raise ModelError(
-            f"{label}: its chat template puts text behind an unfinished assistant "
-            "turn, so a letter cannot follow; leave 'chat' out of contexts"
+            f"turn, so {unable}; leave 'chat' out of contexts"
         )
     return _with_slot(text, label)
 
