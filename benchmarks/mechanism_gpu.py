@@ -12,8 +12,6 @@ The folder's tokenizer is not used: a stand-in of 6,000 pieces is trained on the
 """
 
 import argparse
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,9 +20,16 @@ from typing import Any
 import numpy as np
 import torch
 from knockout import MECHANISM, first_candidates
+from random_llama import (
+    SHAPE_7B,
+    SHAPE_TINY,
+    chosen_device,
+    device_name,
+    now,
+    random_network,
+)
 from scoring import stand_in_tokenizer
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from concord.analyses.facts import fact_contexts, questions_of
 from concord.analyses.part import Task
@@ -40,20 +45,7 @@ from concord.models.readout import final_states
 from concord.study import Study, resolve_study
 
 DTYPES = (torch.bfloat16, torch.float32)
-_SHAPE_7B: dict[str, Any] = dict(
-    hidden_size=4096,
-    intermediate_size=11008,
-    num_hidden_layers=32,
-    num_attention_heads=32,
-    vocab_size=32000,
-)
-_SHAPE_TINY: dict[str, Any] = dict(
-    hidden_size=64,
-    intermediate_size=96,
-    num_hidden_layers=4,
-    num_attention_heads=4,
-    vocab_size=6400,
-)
+_SHAPE_TINY = SHAPE_TINY | {"num_hidden_layers": 4}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,14 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, default=200, help="facts")
     parser.add_argument("--tiny", action="store_true")
     given = parser.parse_args(arguments)
-    if not given.tiny and not torch.cuda.is_available():
-        print(
-            "found no CUDA device; needed one with room for 7B weights in float32 "
-            "(about 27 GiB); give --tiny to try the code on this processor",
-            file=sys.stderr,
-        )
+    device = chosen_device(is_tiny=given.tiny, weights="float32 (about 27 GiB)")
+    if device is None:
         return 2
-    device = torch.device("cpu" if given.tiny else "cuda")
     print(report(_tasks(given, device), device))
     return 0
 
@@ -79,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def report(tasks: Iterator[Task], device: torch.device) -> str:
     """Prompts per second of each mechanism and dtype, and the noise between them."""
     names = ["plain pass", *MECHANISM]
-    name = torch.cuda.get_device_name() if device.type == "cuda" else "processor"
+    name = device_name(device)
     speeds: dict[torch.dtype, list[float]] = {}
     curves: dict[torch.dtype, dict[str, np.ndarray]] = {}
     prompts = 0
@@ -107,9 +94,9 @@ def _measure(
     """Prompts per second of a plain pass and each mechanism; knockout's curves."""
     speeds, curves = [], {}
     for name, analysis in {"plain pass": _plain, **MECHANISM}.items():
-        started = _now(device)
+        started = now(device)
         parts = list(analysis(task))
-        speeds.append(prompts / (_now(device) - started))
+        speeds.append(prompts / (now(device) - started))
         if name == "knockout":
             curves = _curves(parts)
     return speeds, curves
@@ -192,19 +179,10 @@ def _random_llama(
     loaded: LoadedModel, is_tiny: bool, dtype: torch.dtype, device: torch.device
 ) -> LoadedModel:
     """Weights are drawn in float32 by one seed, and rounded."""
-    torch.manual_seed(0)
-    with device:
-        shape = _SHAPE_TINY if is_tiny else _SHAPE_7B
-        network = LlamaForCausalLM(LlamaConfig(**shape)).eval()
+    shape = _SHAPE_TINY if is_tiny else SHAPE_7B
+    network = random_network(shape, device, torch.float32)
     nn.Module.to(network.requires_grad_(False), dtype)
     return replace(loaded, network=network, architecture=architecture_of(network))
-
-
-def _now(device: torch.device) -> float:
-    """The time once all that was asked of the device is done."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 if __name__ == "__main__":

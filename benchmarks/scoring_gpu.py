@@ -9,15 +9,19 @@ card's rate is timed in the same run, on one large product of matrices.
 """
 
 import argparse
-import sys
-import time
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import torch
+from random_llama import (
+    SHAPE_7B,
+    SHAPE_TINY,
+    chosen_device,
+    device_name,
+    now,
+    random_network,
+)
 from scoring import stand_in_tokenizer
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from concord.data.pararel import read_pararel
 from concord.models.architecture import architecture_of
@@ -32,49 +36,19 @@ from concord.scoring.trie import build_trie
 
 PART = 2048
 CONTEXTS = ("", "Everyone knows that ", "It is widely known that ")
-_SHAPE_7B: dict[str, Any] = dict(
-    hidden_size=4096,
-    intermediate_size=11008,
-    num_hidden_layers=32,
-    num_attention_heads=32,
-    vocab_size=32000,
-)
-_SHAPE_TINY: dict[str, Any] = dict(
-    hidden_size=64,
-    intermediate_size=96,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    vocab_size=6400,
-)
 
 
 def main() -> int:
     """Measure and print."""
     options = _options()
-    if not options.tiny and not torch.cuda.is_available():
-        print(
-            "found no CUDA device; needed one with room for 7B weights in bfloat16 "
-            "(about 13 GiB); give --tiny to try the code on this processor",
-            file=sys.stderr,
-        )
+    device = chosen_device(is_tiny=options.tiny, weights="bfloat16 (about 13 GiB)")
+    if device is None:
         return 2
-    device = torch.device("cpu" if options.tiny else "cuda")
-    model = random_llama(_SHAPE_TINY if options.tiny else _SHAPE_7B, device)
+    shape = SHAPE_TINY if options.tiny else SHAPE_7B
+    network = random_network(shape, device, torch.bfloat16)
+    model = ScoringModel(network, architecture_of(network), device)
     print(report(model, options.data_dir, options.limit, device))
     return 0
-
-
-def random_llama(shape: dict[str, Any], device: torch.device) -> ScoringModel:
-    """A LLaMA of that shape with random weights in bfloat16."""
-    torch.manual_seed(0)
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.bfloat16)
-    try:
-        with device:
-            network = LlamaForCausalLM(LlamaConfig(**shape)).eval()
-    finally:
-        torch.set_default_dtype(before)
-    return ScoringModel(network, architecture_of(network), device)
 
 
 def matrix_rate(device: torch.device, size: int) -> float:
@@ -82,9 +56,9 @@ def matrix_rate(device: torch.device, size: int) -> float:
     first = torch.randn(size, size, device=device, dtype=torch.bfloat16)
     best = float("inf")
     for _ in range(5):
-        start = _now(device)
+        start = now(device)
         torch.matmul(first, first)
-        best = min(best, _now(device) - start)
+        best = min(best, now(device) - start)
     return 2 * size**3 / best
 
 
@@ -105,7 +79,7 @@ def report(
     rate = matrix_rate(device, 8192 if device.type == "cuda" else 256)
     parameters = sum(p.numel() for p in model.network.parameters())
     lines = [
-        f"{parameters / 1e9:.2f} B parameters, bfloat16, {_name(device)}; "
+        f"{parameters / 1e9:.2f} B parameters, bfloat16, {device_name(device)}; "
         f"{len(asked):,} prompts; one product of matrices: {rate / 1e12:.1f} TFLOP/s",
         "",
         "| context | seconds | prompts/s | positions | share of the matrix rate |",
@@ -135,25 +109,14 @@ def _score(
         trie_index += [len(tries)] * len(own)
         tries.append(build_trie(ids, texts=relation.candidates))
     prompts = [p.ids for p in encode_prompts(encoder, [text for _, text in pairs])]
-    work, start = WorkCounts(), _now(device)
+    work, start = WorkCounts(), now(device)
     for first in range(0, len(prompts), PART):
         block = slice(first, first + PART)
         _, done = score_prompts(
             model, prompts[block], tries, trie_index[block], config=ScoringConfig()
         )
         work += done
-    return _now(device) - start, work
-
-
-def _now(device: torch.device) -> float:
-    """The time once all that was asked of the device is done."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
-def _name(device: torch.device) -> str:
-    return torch.cuda.get_device_name() if device.type == "cuda" else "processor"
+    return now(device) - start, work
 
 
 def _options() -> argparse.Namespace:
