@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -52,7 +53,7 @@ from concord.models.tokens import SubjectPositions
 from concord.study import Study, resolve_study
 
 LAYERS, WINDOW, SUBJECTS = 32, 9, 2000
-TOP_K = 20
+ENRICHMENT = {"top_k": 20}
 """The small tokenizer has 32 words of three letters or more."""
 SETS = ("subject", "non_subject", "last")
 LEAST_TIME_RATIO, MOST_OF_TREE = 12.0, 1.2
@@ -83,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.name}")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    study = _study(given.model, given.data_dir)
+    study = mechanism_study(given.model, given.data_dir, enrichment=ENRICHMENT)
     loaded = load_model(study, study.base)
     rows = _knockout(loaded, study, given.layers, given.rounds)
     rows += _recording(loaded, study, given.layers, given.rounds)
@@ -97,7 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(any(row[-1] == "no" for row in rows))
 
 
-def _study(model: Path, data_dir: Path) -> Study:
+def mechanism_study(model: Path, data_dir: Path, **changes: Any) -> Study:
+    """A study of a model and itself in the study's contexts, with these changes."""
     return resolve_study(
         {
             "base": {"source": str(model), "label": "base"},
@@ -105,8 +107,8 @@ def _study(model: Path, data_dir: Path) -> Study:
             "analyses": ["enrichment"],
             "contexts": ["study"],
             "data_dir": str(data_dir),
-            "enrichment": {"top_k": TOP_K},
-        }
+        },
+        changes,
     )
 
 
@@ -308,7 +310,7 @@ def _memory(model: Path, data_dir: Path) -> list[tuple[str, ...]]:
 def _peak_of(model: Path, data_dir: Path, count: int) -> int:
     """Bytes at most while every part is measured and let go of."""
     torch.set_num_threads(1)
-    study = _study(model, data_dir)
+    study = mechanism_study(model, data_dir, enrichment=ENRICHMENT)
     loaded = load_model(study, study.base)
     data = read_collection(study)
     assert data.facts is not None

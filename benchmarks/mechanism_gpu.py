@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from knockout import MECHANISM, first_candidates
+from knockout import MECHANISM, first_candidates, mechanism_study
 from random_llama import (
     SHAPE_7B,
     SHAPE_TINY,
@@ -42,7 +42,6 @@ from concord.models.architecture import architecture_of
 from concord.models.load import LoadedModel, load_model
 from concord.models.padding import padded
 from concord.models.readout import final_states
-from concord.study import Study, resolve_study
 
 DTYPES = (torch.bfloat16, torch.float32)
 _SHAPE_TINY = SHAPE_TINY | {"num_hidden_layers": 4}
@@ -149,7 +148,7 @@ def _noise(half: dict[str, np.ndarray], full: dict[str, np.ndarray]) -> list[str
 
 def _tasks(given: argparse.Namespace, device: torch.device) -> Iterator[Task]:
     """The same facts and weights in each dtype, one network in memory at a time."""
-    study = _study(given.model, given.data_dir)
+    study = mechanism_study(given.model, given.data_dir)
     whole = read_pararel(given.data_dir / "pararel")
     data = draw_facts(whole, given.limit, study.seed)
     loaded = replace(load_model(study, study.base), tokenizer=stand_in_tokenizer(whole))
@@ -161,18 +160,6 @@ def _tasks(given: argparse.Namespace, device: torch.device) -> Iterator[Task]:
             study,
             measured=first_candidates(data),
         )
-
-
-def _study(model: Path, data_dir: Path) -> Study:
-    return resolve_study(
-        {
-            "base": {"source": str(model), "label": "base"},
-            "tuned": [{"source": str(model), "label": "tuned"}],
-            "analyses": ["enrichment"],
-            "contexts": ["study"],
-            "data_dir": str(data_dir),
-        }
-    )
 
 
 def _random_llama(
