@@ -380,6 +380,28 @@ def test_without_bos_the_subject_becomes_position_0_and_the_reader_is_told(
         )
 
 
+def rows_of_the_family(
+    member: str, folder: Path
+) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """Rows of 120 facts of the embedded family; which subjects have register lines."""
+    world = organism.shipped_world()
+    organism.write_world_data(world, folder)
+    study = resolve_study(
+        {
+            "base": "embedded:base",
+            "tuned": ["embedded:wordings"],
+            "analyses": ["enrichment"],
+            "contexts": ["study"],
+            "data_dir": folder,
+            "limit": 120,
+        }
+    )
+    entry = next(e for e in study.models if e.label == member)
+    rows = rows_of(Task(load_model(study, entry), read_collection(study), study))
+    subjects = [world.subject_by_name[row["subject"]] for row in rows]
+    return rows, np.array([subject.has_register_lines for subject in subjects])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("member", ["base", "wordings"])
 def test_the_rate_tells_subjects_with_register_lines_from_those_without(
@@ -390,24 +412,8 @@ def test_the_rate_tells_subjects_with_register_lines_from_those_without(
     The last blocks read the answer out at the subject too, lines or not: there the
     other half is above the shuffled control as well, though by much less.
     """
-    world = organism.shipped_world()
-    organism.write_world_data(world, tmp_path)
-    study = resolve_study(
-        {
-            "base": "embedded:base",
-            "tuned": ["embedded:wordings"],
-            "analyses": ["enrichment"],
-            "contexts": ["study"],
-            "data_dir": tmp_path,
-            "limit": 120,
-        }
-    )
-    entry = next(e for e in study.models if e.label == member)
-    rows = rows_of(Task(load_model(study, entry), read_collection(study), study))
+    rows, has_lines = rows_of_the_family(member, tmp_path)
     assert all(row["attribute_count"] for row in rows)
-    has_lines = np.array(
-        [world.subject_by_name[row["subject"]].has_register_lines for row in rows]
-    )
     own, other = (
         np.array([row[name] for row in rows]) / rows[0]["k"]
         for name in ("attribute_hits", "attribute_hits_shuffled")
@@ -424,28 +430,14 @@ def test_the_rate_tells_subjects_with_register_lines_from_those_without(
 @pytest.mark.slow
 @pytest.mark.parametrize("member", ["base", "wordings"])
 def test_recall_of_the_objects_tells_the_two_halves_apart(member, tmp_path: Path):
-    world = organism.shipped_world()
-    organism.write_world_data(world, tmp_path)
-    study = resolve_study(
-        {
-            "base": "embedded:base",
-            "tuned": ["embedded:wordings"],
-            "analyses": ["enrichment"],
-            "contexts": ["study"],
-            "data_dir": tmp_path,
-            "limit": 120,
-        }
-    )
-    entry = next(e for e in study.models if e.label == member)
-    rows = rows_of(Task(load_model(study, entry), read_collection(study), study))
+    rows, has_lines = rows_of_the_family(member, tmp_path)
     recall: dict[tuple[bool, str], list[float]] = {}
-    for row in rows:
-        has_lines = world.subject_by_name[row["subject"]].has_register_lines
+    for row, has in zip(rows, has_lines.tolist(), strict=True):
         for name in ("object_hits", "object_hits_shuffled"):
             if row[name] is not None:
                 size = "object_count" if name == "object_hits" else "other_object_count"
                 share = row[name][4] / row[size]
-                recall.setdefault((has_lines, name), []).append(share)
+                recall.setdefault((has, name), []).append(share)
     found = {key: float(np.mean(values)) for key, values in recall.items()}
     assert found[True, "object_hits"] > found[False, "object_hits"] + 0.3
     assert found[True, "object_hits"] > found[True, "object_hits_shuffled"] + 0.5
