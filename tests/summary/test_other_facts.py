@@ -1,6 +1,7 @@
 """Other papers' measures over the facts, worked by hand and from a run's rows."""
 
 import json
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -21,21 +22,31 @@ from concord.summary.named_measures import (
 
 
 @pytest.fixture(scope="module")
-def run(
+def measured(
     base_folder: Path, tuned_folder: Path, data_dir: Path, tmp_path_factory: Any
-) -> Run:
-    study = resolve_study(
-        {
-            "base": str(base_folder),
-            "tuned": [str(tuned_folder)],
-            "data_dir": str(data_dir),
-            "analyses": ["facts"],
-            "facts": {"noise_prompts": 0},
-            "measures": list(OTHER_MEASURES),
-            "statistics": {"replicates": 100, "permutations": 100},
-        }
-    )
-    return compare(study, tmp_path_factory.mktemp("facts") / "run")
+) -> Callable[..., Run]:
+    """Runs the facts of the small study with these settings."""
+
+    def measured(*measures: str, **facts: str) -> Run:
+        study = resolve_study(
+            {
+                "base": str(base_folder),
+                "tuned": [str(tuned_folder)],
+                "data_dir": str(data_dir),
+                "analyses": ["facts"],
+                "facts": {"noise_prompts": 0} | facts,
+                "measures": list(measures),
+                "statistics": {"replicates": 100, "permutations": 100},
+            }
+        )
+        return compare(study, tmp_path_factory.mktemp("facts") / "run")
+
+    return measured
+
+
+@pytest.fixture(scope="module")
+def run(measured: Callable[..., Run]) -> Run:
+    return measured(*OTHER_MEASURES)
 
 
 @pytest.fixture(scope="module")
@@ -149,21 +160,9 @@ def test_the_report_lists_them_with_reasons(run: Run):
 
 
 @pytest.fixture(scope="module")
-def run_of_scores(
-    base_folder: Path, tuned_folder: Path, data_dir: Path, tmp_path_factory: Any
-) -> Run:
-    study = resolve_study(
-        {
-            "base": str(base_folder),
-            "tuned": [str(tuned_folder)],
-            "data_dir": str(data_dir),
-            "analyses": ["facts"],
-            "facts": {"noise_prompts": 0, "scoring": "full"},
-            "measures": ["rankc", "posix", "sensitivity", "class_consistency"],
-            "statistics": {"replicates": 100, "permutations": 100},
-        }
-    )
-    return compare(study, tmp_path_factory.mktemp("scores") / "run")
+def run_of_scores(measured: Callable[..., Run]) -> Run:
+    measures = ("rankc", "posix", "sensitivity", "class_consistency")
+    return measured(*measures, scoring="full")
 
 
 def test_rankings_are_compared_where_every_candidate_was_scored(run_of_scores: Run):
