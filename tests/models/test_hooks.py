@@ -13,6 +13,7 @@ from tiny_models import (
     tiny_batch,
     tiny_model,
 )
+from tiny_passes import PADDINGS, run
 
 from concord.errors import ModelError
 from concord.models.architecture import architecture_of, blocks_of
@@ -24,27 +25,11 @@ from concord.models.hooks import (
     record,
 )
 from concord.models.readout import (
-    decoder_states,
     encoder_states,
     final_states,
 )
 
-PADDINGS = ("none", "left", "right")
-
-
-@pytest.fixture(autouse=True)
-def _inference():
-    with torch.inference_mode():
-        yield
-
-
-def run(network, ids, mask):
-    """Final states; the decoder of an encoder-decoder reads the first five ids."""
-    architecture = architecture_of(network)
-    if architecture.encoder is None:
-        return final_states(network, architecture, ids, mask)
-    encoded = encoder_states(network, architecture, ids, mask)
-    return decoder_states(network, architecture, ids[:, :5], encoded, mask)
+pytestmark = pytest.mark.usefixtures("inference")
 
 
 def edges(*triples):

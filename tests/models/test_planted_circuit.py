@@ -15,15 +15,10 @@ from concord.models.architecture import architecture_of
 from concord.models.hooks import Replacement, intervene, record
 from concord.models.readout import readout
 
+pytestmark = pytest.mark.usefixtures("inference")
 OWN = torch.arange(FIRST_ATTRIBUTE, FIRST_ATTRIBUTE + len(LAST_NAMES))
 """Each subject's attribute."""
 SUBLAYERS = ("mhsa", "mlp")
-
-
-@pytest.fixture(autouse=True)
-def _inference():
-    with torch.inference_mode():
-        yield
 
 
 def prompts() -> torch.Tensor:

@@ -11,6 +11,7 @@ from tiny_models import (
     tiny_batch,
     tiny_model,
 )
+from tiny_passes import PADDINGS, run
 
 from concord.errors import ModelError
 from concord.models.architecture import architecture_of, blocks_of
@@ -26,13 +27,7 @@ from concord.models.readout import (
     unembed,
 )
 
-PADDINGS = ("none", "left", "right")
-
-
-@pytest.fixture(autouse=True)
-def _inference():
-    with torch.inference_mode():
-        yield
+pytestmark = pytest.mark.usefixtures("inference")
 
 
 def own_logits(network, architecture, ids, mask):
@@ -45,13 +40,6 @@ def own_logits(network, architecture, ids, mask):
     return network(input_ids=ids, attention_mask=mask, use_cache=False, **inputs).logits
 
 
-def states_of(network, architecture, ids, mask):
-    if architecture.encoder is None:
-        return final_states(network, architecture, ids, mask)
-    encoded = encoder_states(network, architecture, ids, mask)
-    return decoder_states(network, architecture, ids[:, :5], encoded, mask)
-
-
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize(("family", "implementation"), VARIANTS)
 def test_unembedded_final_states_are_the_models_logits(family, implementation, padding):
@@ -59,7 +47,7 @@ def test_unembedded_final_states_are_the_models_logits(family, implementation, p
     architecture = architecture_of(network)
     ids, mask = tiny_batch(padding)
     own = own_logits(network, architecture, ids, mask)
-    found = unembed(network, architecture, states_of(network, architecture, ids, mask))
+    found = unembed(network, architecture, run(network, ids, mask))
     real = torch.ones_like(found[..., 0]) if architecture.encoder else mask
     assert own[real.bool()].std() > 0.5
     torch.testing.assert_close(found[real.bool()], own[real.bool()], rtol=0, atol=1e-5)
@@ -112,7 +100,7 @@ def test_padded_prompts_of_an_encoder_score_as_unpadded_ones(family):
     network = tiny_model(family)
     architecture = architecture_of(network)
     ids, mask = tiny_batch("right")
-    padded = states_of(network, architecture, ids, mask)
+    padded = run(network, ids, mask)
     alone = ids[1:2, :5]
     encoded = encoder_states(network, architecture, alone)
     expected = decoder_states(network, architecture, ids[1:2, :5], encoded)
