@@ -1,9 +1,12 @@
 """Flips against a count made in plain Python, kind by kind."""
 
+import base64
 import csv
 import json
+import zlib
 from collections import Counter, defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from synthetic_run import write_synthetic_run
 
+from concord.report import flip_list
 from concord.report.findings import Findings
 from concord.report.flip_list import FlipsInPage, pack
 from concord.report.flips import (
@@ -86,24 +90,40 @@ def _total(run: Run) -> int:
     return sum(row["flips"] for row in count_flips(run, FINDINGS))
 
 
-def _page(run: Run, *, total: int, budget: int) -> FlipsInPage:
-    listed = flips_for_page(run, FINDINGS, total=total, budget=budget)
-    return pack(listed, total=total, budget=budget)
+def _page(run: Run, *, budget: int) -> FlipsInPage:
+    counts = count_flips(run, FINDINGS)
+    wordings = sum(row["wordings"] for row in counts)
+    listed = flips_for_page(run, FINDINGS, wordings=wordings, budget=budget)
+    return pack(listed, total=_total(run), budget=budget)
+
+
+def _unpacked(flips: FlipsInPage) -> dict[str, Any]:
+    """What the page's script makes of it: a list for each flip."""
+    packed = json.loads(flips.json)
+    content = {**packed, "words": [], "facts": [], "flips": []}
+    for block in packed["blocks"]:
+        part = json.loads(zlib.decompress(base64.b64decode(block)))
+        content["words"] += part["words"]
+        content["facts"] += part["facts"]
+        changes = iter(zip(*part["changes"], strict=True))
+        for count, *head in zip(part["counts"], *part["flips"], strict=True):
+            own = [number for _ in range(count) for number in next(changes)]
+            content["flips"].append(head + own)
+        assert next(changes, None) is None
+    return content
 
 
 def test_the_page_gets_all_flips_when_they_fit(run: Run):
-    total = _total(run)
-    flips = _page(run, total=total, budget=10_000_000)
-    content = json.loads(flips.json)
-    assert flips.shown == flips.total == total == len(content["flips"])
+    flips = _page(run, budget=10_000_000)
+    content = _unpacked(flips)
+    assert flips.shown == flips.total == _total(run) == len(content["flips"])
     assert content["sets"] == ["study", "same"]
 
 
 def test_a_page_s_flip_says_what_the_rows_say(run: Run):
-    flips = _page(run, total=_total(run), budget=10_000_000)
-    content = json.loads(flips.json)
+    content = _unpacked(_page(run, budget=10_000_000))
     words = content["words"]
-    flip = content["flips"][0]
+    flip = content["flips"][-1]
     fact = content["facts"][flip[0]]
     model, contexts = content["models"][flip[1]], content["sets"][flip[2]]
     table = read_rows(run, "facts", model)
@@ -120,13 +140,38 @@ def test_a_page_s_flip_says_what_the_rows_say(run: Run):
         assert margin == round(100 * found[template]["margin"])
 
 
-@pytest.mark.parametrize("budget", [0, 3_000, 20_000])
+@pytest.mark.parametrize("budget", [0, 1_500, 4_000])
 def test_the_page_s_list_keeps_to_its_budget(run: Run, budget: int):
-    flips = _page(run, total=_total(run), budget=budget)
+    flips = _page(run, budget=budget)
     assert flips.shown < flips.total
     assert len(flips.json.encode()) <= budget + 200  # names around empty lists
-    facts = {flip[0] for flip in json.loads(flips.json)["flips"]}
-    assert facts == set(range(len(json.loads(flips.json)["facts"])))
+    content = _unpacked(flips)
+    assert len(content["flips"]) == flips.shown
+    assert {flip[0] for flip in content["flips"]} == set(range(len(content["facts"])))
+
+
+def _told(content: dict[str, Any]) -> list[list[Any]]:
+    """Every flip and its fact, with texts in the place of numbers."""
+    words, told = content["words"], []
+    for place, *head in content["flips"]:
+        *names, contexts = content["facts"][place]
+        wordings = [
+            [one if at % 3 == 0 else words[one] for at, one in enumerate(own)]
+            for own in contexts.values()
+        ]
+        changes = [words[one] for one in head[8::4]]
+        told.append([*(words[name] for name in names), *wordings, *head[:7], changes])
+    return told
+
+
+def test_blocks_share_their_words_and_count_their_facts_on(run: Run, monkeypatch):
+    whole = _unpacked(_page(run, budget=10_000_000))
+    monkeypatch.setattr(flip_list, "FLIPS_AT_ONCE", 7)
+    flips = _page(run, budget=10_000_000)
+    content = _unpacked(flips)
+    assert len(content["blocks"]) > 10 == 10 * len(whole["blocks"])
+    assert sorted(content["words"]) == sorted(whole["words"])
+    assert _told(content) == _told(whole)
 
 
 def _noisy(base: float, tuned: float) -> Findings:
@@ -182,8 +227,8 @@ def test_answers_that_could_not_be_read_agree_with_none(tmp_path: Path):
         rows = list(csv.DictReader(lines))
     unread = [row for row in rows if row["template"] == "2"]
     assert {row["base_prediction"] for row in unread} == {"no answer"}
-    listed = flips_for_page(run, findings, total=30, budget=10_000_000)
-    words = json.loads(pack(listed, total=30, budget=10_000_000).json)["words"]
+    listed = flips_for_page(run, findings, wordings=60, budget=10_000_000)
+    words = _unpacked(pack(listed, total=30, budget=10_000_000))["words"]
     assert "no answer" in words and None not in words
 
 
@@ -220,6 +265,6 @@ def test_without_predictions_of_the_base_there_are_no_flips(tmp_path):
         tmp_path / "run", facts=4, analyses=("facts",), without=[("facts", "base")]
     )
     assert count_flips(run, FINDINGS) == []
-    assert _page(run, total=0, budget=1000).json == "null"
+    assert _page(run, budget=1000).json == "null"
     write_flips(run, FINDINGS, tmp_path / "flips.csv")
     assert len((tmp_path / "flips.csv").read_text().splitlines()) == 1

@@ -86,6 +86,7 @@ def test_a_page_too_small_for_all_flips_says_how_many_it_has(
     assert 0 < int(shown.replace(",", "")) < int(total.replace(",", ""))
     assert len(cut.encode()) < len(whole) - 10_000
     assert "The complete list is tables/flips.csv" in cut
+    assert "concord flips RUN --search TEXT looks through all" in cut
     assert write_report(drawn).read_bytes() == whole
 
 

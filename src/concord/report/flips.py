@@ -28,6 +28,8 @@ FLIP_COLUMNS = (
     "template, prompt, base_prediction, tuned_prediction, base_margin, tuned_margin, "
     "within_noise"
 )
+_PACKED_BYTES = 3
+"""Of a changed wording with all that belongs to it, at least."""
 NO_ANSWER = "no answer"
 """Stands for an answer that could not be read."""
 _PAGE_COLUMNS = (
@@ -114,26 +116,27 @@ def _defused(name: str) -> str:
 
 
 def flips_for_page(
-    run: Run, findings: Findings, *, total: int, budget: int
+    run: Run, findings: Findings, *, wordings: int, budget: int
 ) -> ListedFlips | None:
-    """Facts in the order drawn, with all their flips, at least as many as fit.
+    """Facts in the order drawn, with all their flips, about as many as fit or more.
 
     Args:
         run: The run.
         findings: Its summary.
-        total: Number of all flips.
-        budget: Bytes of JSON at most.
+        wordings: Number of all changed wordings.
+        budget: Bytes at most.
 
     Returns:
         For `pack`, which takes what fits; None without flips.
     """
     tuned = measured_models(run, findings)
-    if not tuned or not total:
+    if not tuned or not wordings:
         return None
     drawn = f"""select relation, fact, md5(relation || chr(31) || fact) as draw
         from facts where model = {quoted(findings.base)} and contexts = 'study'
         group by relation, fact order by draw
-        limit (select 1 + {budget} * count(distinct (relation, fact)) // (35 * {total})
+        limit (select 1 + {budget} * count(distinct (relation, fact))
+                // ({_PACKED_BYTES} * {wordings})
             from facts where model = {quoted(findings.base)})"""
     rows = query(
         run,

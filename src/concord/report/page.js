@@ -207,7 +207,7 @@
       const place = byId("flip-detail");
       place.replaceChildren();
       if (!found.length) {
-        place.append(make("p", "quiet", "No flip fits these filters."));
+        place.append(make("p", "quiet", `No flip fits these filters. ${place.dataset.elsewhere || ""}`));
         return;
       }
       const flip = flips[found[chosen]], fact = facts[flip[0]];
@@ -272,11 +272,43 @@
     };
   }
 
-  themeButton();
-  explanations();
-  printing();
-  unfolding();
-  const data = JSON.parse(byId("flip-data").textContent);
-  const prepareSearch = data && byId("flip-browser") ? flipBrowser(data) : () => {};
-  drawCharts().then(() => prepareSearch());
+  async function inflated(packed) {
+    const bytes = Uint8Array.from(atob(packed), (sign) => sign.charCodeAt(0));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).json();
+  }
+
+  // The blocks' columns as a list for each flip: what holds for it, then each changed wording.
+  async function flipData() {
+    const packed = JSON.parse(byId("flip-data").textContent);
+    if (!packed || !byId("flip-browser")) return null;
+    if (!("DecompressionStream" in window)) {
+      byId("flip-missing").hidden = false;
+      return null;
+    }
+    const data = { models: packed.models, sets: packed.sets, words: [], facts: [], flips: [] };
+    for (const part of await Promise.all(packed.blocks.map(inflated))) {
+      data.words.push(...part.words);
+      data.facts.push(...part.facts);
+      let at = 0;
+      part.counts.forEach((count, row) => {
+        const flip = part.flips.map((column) => column[row]);
+        for (const end = at + count; at < end; at += 1) for (const column of part.changes) flip.push(column[at]);
+        data.flips.push(flip);
+      });
+    }
+    return data;
+  }
+
+  async function start() {
+    themeButton();
+    explanations();
+    printing();
+    unfolding();
+    const data = await flipData();
+    const prepareSearch = data ? flipBrowser(data) : () => {};
+    await drawCharts();
+    prepareSearch();
+  }
+
+  start();
 })();

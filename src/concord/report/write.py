@@ -86,7 +86,11 @@ def _write_report(run: Run, database: Executor, tell: Callable[[str], None]) -> 
     flip_counts = counting.result()
     total = sum(row["flips"] for row in flip_counts)
     listing = database.submit(
-        flips_for_page, run, findings, total=total, budget=PAGE_LIMIT // 2
+        flips_for_page,
+        run,
+        findings,
+        wordings=sum(row["wordings"] for row in flip_counts),
+        budget=PAGE_LIMIT // 2,
     )
     page = replace(
         page,
