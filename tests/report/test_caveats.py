@@ -46,12 +46,16 @@ def test_power_names_measure_data_set_and_the_models_it_is_adjusted_for():
     ]
     told = _told(measures=measures, power=power)
     assert (
-        "a true difference in accuracy on mmlu below .031 to .042 (by model) would be "
-        "missed more than one time in five, with 2 tuned models tested at once."
+        "A true difference below these would be missed more than one time in five at "
+        "this size, from model to model: accuracy on mmlu, .031 to .042 (2 tuned "
+        "models tested at once)."
     ) in told
     assert "pararel" not in told
+    other = {"key": "facts.accuracy", "model": "a", "smallest_difference": 0.2}
+    both = _told(measures=measures, power=[*power, other | {"tests": 1}])
+    assert "tested at once); accuracy on pararel, .200." in both
     alone = _told(measures=measures, power=[power[0] | {"tests": 1}])
-    assert "one time in five." in alone
+    assert "model to model: accuracy on mmlu, .031." in alone
 
 
 def test_what_was_not_measured_is_named_by_title_and_model():
@@ -116,3 +120,15 @@ def test_no_warning_points_to_a_table_that_may_not_follow():
 
 def test_limits_say_nothing_of_what_entities_are():
     assert "encyclopedia" not in " ".join(why for _, why in LIMITS)
+
+
+def test_every_note_ends_as_a_sentence():
+    told = _told(notes=["rte: seen in training", "One seed was used."])
+    assert told.endswith("rte: seen in training.\nOne seed was used.")
+
+
+def test_no_near_tie_is_said_in_words():
+    noise = {model: own | {"near_ties": 0.0} for model, own in _noise(1.0, 1.0).items()}
+    assert "No prediction has so small a margin." in _told(noise=noise)
+    noise["a"]["near_ties"] = 0.02
+    assert "At most .020 of a model's predictions" in _told(noise=noise)

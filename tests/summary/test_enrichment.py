@@ -96,3 +96,19 @@ def test_a_subject_counts_once_in_the_mean_over_subjects(run: Run):
     assert values["enrichment.attributes_rate"] == [pytest.approx((0 + 0.3) / 2)]
     assert values["enrichment.attributes_rate_of_subjects"] == [pytest.approx(0.3)]
     assert values["enrichment.attributes_rate_gain_of_subjects"] == [pytest.approx(0.3)]
+
+
+def test_what_holds_of_every_model_is_told_once(run: Run):
+    for model in ("base", "tuned"):
+        write_enrichment(run, model, np.full(9, 10.0), relations=1)
+    both = _notes(run)
+    assert both and len(set(both)) == len(both)
+    assert all(note.startswith("enrichment, every model: ") for note in both)
+    write_enrichment(run, "tuned", np.where(np.arange(9) < 8, 10.0, np.nan), 1)
+    apart = _notes(run)
+    assert any(note.startswith("enrichment, base: ") for note in apart)
+    assert any(note.startswith("enrichment, tuned: ") for note in apart)
+
+
+def _notes(run: Run) -> list[str]:
+    return [n for s in summarise_mechanism(run, SETTINGS, silent) for n in s.notes]

@@ -5,6 +5,7 @@ from typing import Any
 
 from concord.report.choice_warnings import position_warnings
 from concord.report.findings import Findings, is_number
+from concord.report.finetuned import MEAN
 from concord.report.formats import count, listing, number
 from concord.report.prompts import PromptPair
 
@@ -32,8 +33,12 @@ def caveats(
         *_power(findings),
         *_missing(findings),
         *position_warnings(findings),
-        *map(str, findings.content.get("notes", [])),
+        *map(_sentence, findings.content.get("notes", [])),
     ]
+
+
+def _sentence(note: Any) -> str:
+    return f"{str(note).removesuffix('.')}."
 
 
 def _served(info: Mapping[str, Any]) -> list[str]:
@@ -100,11 +105,14 @@ def _noise(findings: Findings) -> list[str]:
         return ["No noise floor was measured: how many flips are near ties is unknown."]
     delta = max(noise["delta"] for noise in measured.values())
     ties = [n["near_ties"] for n in measured.values() if is_number(n.get("near_ties"))]
-    near = (
-        f" At most {number(max(ties))} of a model's predictions have so small a margin."
-        if ties
-        else ""
-    )
+    near = ""
+    if ties and max(ties) > 0:
+        near = (
+            f" At most {number(max(ties))} of a model's predictions have so small a "
+            "margin."
+        )
+    elif ties:
+        near = " No prediction has so small a margin."
     return [
         f"Scored again in another batch, {_kept(measured)} and scores move by up to "
         f"{delta:.2g} nats.{near}"
@@ -132,18 +140,24 @@ def _power(findings: Findings) -> list[str]:
     for entry in findings.content.get("power", []):
         if is_number(entry.get("smallest_difference")):
             found.setdefault(entry["key"], []).append(entry)
-    return [
-        f"At this size a true difference in {_title(findings, key)} below "
-        f"{_span([entry['smallest_difference'] for entry in entries])} would be missed "
-        f"more than one time in five{_tested(entries)}."
+    if not found:
+        return []
+    spans = [
+        f"{_title(findings, key)}, "
+        f"{_span([entry['smallest_difference'] for entry in entries])}"
+        f"{_tested(entries)}"
         for key, entries in found.items()
+    ]
+    return [
+        "A true difference below these would be missed more than one time in five at "
+        f"this size, from model to model: {'; '.join(spans)}."
     ]
 
 
 def _tested(entries: Sequence[Mapping[str, Any]]) -> str:
     """What the smallest differences are adjusted for."""
     tests = max(entry.get("tests") or 1 for entry in entries)
-    return f", with {tests} tuned models tested at once" if tests > 1 else ""
+    return f" ({tests} tuned models tested at once)" if tests > 1 else ""
 
 
 def _title(findings: Findings, key: str) -> str:
@@ -151,13 +165,15 @@ def _title(findings: Findings, key: str) -> str:
     measure = findings.measure(key)
     title = str(measure.get("title") or key)
     text = title[:1].lower() + title[1:] if title[1:2].islower() else title
+    if "," in text:
+        text = f"“{text}”"
     dataset = measure.get("dataset")
-    return f"{text} on {dataset}" if dataset else text
+    return f"{text} on {dataset}" if dataset and dataset != MEAN else text
 
 
 def _span(values: list[float]) -> str:
     low, high = number(min(values)), number(max(values))
-    return low if low == high else f"{low} to {high} (by model)"
+    return low if low == high else f"{low} to {high}"
 
 
 def _missing(findings: Findings) -> list[str]:

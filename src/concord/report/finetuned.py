@@ -17,7 +17,8 @@ _COLUMNS = {
     "top_class_share": "most common class given",
     "majority_share": "most common right class",
 }
-_MEAN = "mean"
+MEAN = "mean"
+"""Stands for a data set in the mean over tasks."""
 
 
 def classified_tasks(findings: Findings) -> list[str]:
@@ -29,7 +30,7 @@ def classified_tasks(findings: Findings) -> list[str]:
     ]
     found = list(dict.fromkeys(names))
     # The mean of a single task says nothing new.
-    return [name for name in found if name != _MEAN or len(found) > 2]
+    return [name for name in found if name != MEAN or len(found) > 2]
 
 
 def classifier_warnings(findings: Findings) -> list[str]:
@@ -85,7 +86,7 @@ def _figure(findings: Findings, task: str) -> Figure | None:
     found: tuple[Panel, ...] = tuple(panel for panel in panels if panel)
     if not found:
         return None
-    named = "mean over tasks" if task == _MEAN else task
+    named = "mean over tasks" if task == MEAN else task
     return Figure(
         f"finetuned-{task}",
         f"Fine-tuned classifiers, {named}: are changed texts classified alike?",

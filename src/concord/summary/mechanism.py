@@ -62,15 +62,13 @@ def _summarise(
     if begun is None:
         return None
     base: dict[str, Estimates] = {}
+    remarks: dict[str, list[str | None]] = {}
     for model in run.models():
         table = _joined(run, recipe, model)
         if table is None:
             continue
         progress(f"{recipe.analysis}: {model}")
-        remarks = (remark(table, run.study) for remark in recipe.remarks)
-        begun.notes += [
-            f"{recipe.analysis}, {model}: {text}" for text in remarks if text
-        ]
+        remarks[model] = [remark(table, run.study) for remark in recipe.remarks]
         values = recipe.columns(table, run.study)
         found = by_contexts(table, recipe.unit, begun.units, values)
         for contexts in sorted(found, key=lambda name: name != "study"):
@@ -86,7 +84,21 @@ def _summarise(
                     sides = own, base[name]
                     _add_difference(begun, recipe, (name, *place), sides, settings)
     add_pairs(begun.sample, run.models())
+    begun.notes += _told_once(recipe.analysis, remarks)
     return begun
+
+
+def _told_once(analysis: str, remarks: dict[str, list[str | None]]) -> list[str]:
+    """Each remark with the models it holds of."""
+    whose: dict[str, list[str]] = {}
+    for model, texts in remarks.items():
+        for text in filter(None, texts):
+            whose.setdefault(text, []).append(model)
+    return [
+        f"{analysis}, "
+        f"{'every model' if len(models) == len(remarks) else ', '.join(models)}: {text}"
+        for text, models in whose.items()
+    ]
 
 
 def _begin(run: Run, recipe: Recipe) -> MechanismSummary | None:
