@@ -107,9 +107,21 @@ def test_models_that_always_say_one_letter_are_told_in_one_sentence(count: int):
     findings = Findings({"choices": {"letters": rows}})
     who = "t0 always chooses" if count == 1 else "10 of 11 models always choose"
     assert position_warnings(findings) == [
-        f"Position bias on mmlu: {who} B; t0 always chooses B under same prompts. "
+        f"Position bias on mmlu: {who} B; t0 always chooses B under the "
+        "base's prompts. "
         "Their accuracy and small spread say nothing about consistency."
     ]
+
+
+def test_models_that_say_no_letter_alike_often_are_named_together():
+    rows = [_letters(f"t{place}", 0.5) | {"no_answer": 1.0} for place in range(5)]
+    rows.append(_letters("t0", 0.5, "same") | {"no_answer": 1.0})
+    rows.append(_letters("rare", 0.5) | {"no_answer": 0.6})
+    (told,) = position_warnings(Findings({"choices": {"letters": rows}}))
+    assert (
+        "none of the letters in 100% of prompts to t0, t1, t2, t3 and 2 more; 60% of "
+        "prompts to rare. These choices"
+    ) in told
 
 
 def test_no_warning_points_to_a_table_that_may_not_follow():

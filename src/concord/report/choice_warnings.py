@@ -69,7 +69,7 @@ def _constant(
     told = []
     for (contexts, letter), models in groups.items():
         asked = sum(row["contexts"] == contexts for row in rows)
-        where = "" if contexts == "study" else f" under {contexts} prompts"
+        where = "" if contexts == "study" else f" under {_prompts(contexts)}"
         verb = "chooses" if len(models) == 1 else "choose"
         few = listing(models) if len(models) <= _NAMED else None
         who = few or f"{len(models)} of {asked} models"
@@ -91,17 +91,30 @@ def _mute(dataset: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     mute = [row for row in rows if (row["no_answer"] or 0.0) > MUCH]
     if not mute:
         return []
-    told = [f"{_who(row)} in {row['no_answer']:.0%}" for row in mute]
+    groups: dict[str, list[str]] = {}
+    for row in sorted(mute, key=lambda row: -row["no_answer"]):
+        groups.setdefault(f"{row['no_answer']:.0%}", []).append(_who(row))
+    told = [f"{share} of prompts to {_named(who)}" for share, who in groups.items()]
     return [
         f"No answer on {dataset}: the most likely next token is none of the letters "
-        f"for {_listed(told)} of prompts. These choices are ones that the models would "
-        "not make freely; no two of them agree but in the agreement of forced choices."
+        f"in {_listed(told)}. These choices are ones that the models would not make "
+        "freely; no two of them agree but in the agreement of forced choices."
     ]
 
 
 def _who(row: Mapping[str, Any]) -> str:
     is_own = row["contexts"] == "study"
-    return f"{row['model']}{'' if is_own else ' (' + row['contexts'] + ' prompts)'}"
+    where = "" if is_own else f" ({_prompts(row['contexts'])})"
+    return f"{row['model']}{where}"
+
+
+def _prompts(contexts: str) -> str:
+    return "the base's prompts" if contexts == "same" else f"{contexts} prompts"
+
+
+def _named(models: Sequence[str]) -> str:
+    more = len(models) - _NAMED
+    return listing([*models[:_NAMED], *([f"{more} more"] if more > 0 else [])])
 
 
 def _listed(told: Sequence[str]) -> str:
