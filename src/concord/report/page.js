@@ -212,7 +212,7 @@
       }
       const flip = flips[found[chosen]], fact = facts[flip[0]];
       place.append(make("h3", "", words[fact[1]]));
-      place.append(make("p", "quiet", `Right answer: ${words[fact[2]]}. Relation ${words[fact[0]]}; ${data.models[flip[1]]}; prompts: ${SETS[data.sets[flip[2]]] || data.sets[flip[2]]}, context ${flip[3]}. ${KINDS[flip[4]]}${RIGHT[flip[5]] ? `; ${RIGHT[flip[5]]}` : ""}.`));
+      place.append(make("p", "quiet", `Right answer: ${words[fact[2]]}. Relation ${words[fact[0]]}; ${data.models[flip[1]]}; prompts: ${SETS[data.sets[flip[2]]] || data.sets[flip[2]]}, context ${flip[3]}; ${KINDS[flip[4]]}${RIGHT[flip[5]] ? `; ${RIGHT[flip[5]]}` : ""}.`));
       const table = make("table"), head = make("tr"), body = make("tbody"), top = make("thead");
       for (const name of ["wording", "base", data.models[flip[1]], "margins"]) {
         const cell = make("th", "", name);
