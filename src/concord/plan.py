@@ -28,6 +28,7 @@ from concord.models.sources import (
     read_tokenizer,
     resolve_source,
 )
+from concord.models.tokens import decoder_start_ids
 from concord.study import MECHANISM, ModelEntry, Study, is_endpoint
 
 _ANALYSIS_TASKS: tuple[tuple[str, Task], ...] = (
@@ -137,6 +138,21 @@ def _refuse_encoder_decoder(entry: ModelEntry, encoder: Encoder, study: Study) -
         )
 
 
+def _check_sentinel(entry: ModelEntry, encoder: Encoder) -> None:
+    """A gap can be filled by an encoder-decoder model whose tokenizer knows it."""
+    if not entry.sentinel:
+        return
+    if not encoder.is_encoder_decoder:
+        raise ModelError(
+            f"{entry.label}: found a decoder-only model ({encoder.family}) with "
+            "sentinel: true; only encoder-decoder models fill gaps; leave it out"
+        )
+    try:
+        decoder_start_ids(encoder, 0, sentinel=True)
+    except ModelError as error:
+        raise ModelError(f"{entry.label}: {error}") from error
+
+
 def _checked_encoder(entry: ModelEntry, study: Study) -> Encoder:
     source = resolve_source(entry, study.base)
     check_source(
@@ -150,6 +166,7 @@ def _checked_encoder(entry: ModelEntry, study: Study) -> Encoder:
     tokenizer = read_tokenizer(source, trust_remote_code=study.trust_remote_code)
     encoder = encoder_of(entry, tokenizer, config)
     _refuse_encoder_decoder(entry, encoder, study)
+    _check_sentinel(entry, encoder)
     return encoder
 
 

@@ -10,16 +10,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import torch
+from small_study import write_model
 from tokenizers import normalizers
-from transformers import AutoTokenizer
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from concord.analyses import ANALYSES, facts, noise
 from concord.analyses.facts import fact_contexts
 from concord.analyses.part import OtherRows, Task
+from concord.analyses.representation import dataset_contexts
 from concord.data.collection import read_collection
 from concord.errors import DataError, ModelError, StudyError
 from concord.metrics.agreement import pairwise_agreement
+from concord.models.contexts import SENTINEL
 from concord.models.load import LoadedModel, load_model
+from concord.plan import plan_study
 from concord.scoring import rounds
 from concord.study import resolve_study
 
@@ -303,3 +307,77 @@ def test_a_tokenizer_of_a_larger_model_is_refused(
     task = task_of(settings, analyses=["facts", "representation"])
     with pytest.raises(ModelError, match="embedding ends at"):
         list(ANALYSES[analysis](task))
+
+
+def write_gap_filler(folder: Path) -> Path:
+    """A T5 of random weights whose tokenizer knows the first gap."""
+    write_model(folder, family="t5")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"additional_special_tokens": [SENTINEL]})
+    tokenizer.save_pretrained(folder)
+    network = AutoModelForSeq2SeqLM.from_pretrained(folder)
+    network.resize_token_embeddings(len(tokenizer))
+    network.save_pretrained(folder)
+    return folder
+
+
+def score_in_gap(model: LoadedModel, prompt: str, candidate: str) -> float:
+    """A candidate behind start and gap in the decoder, one text at a time."""
+    assert prompt.endswith(SENTINEL)
+    tokenizer, network = model.tokenizer, model.network
+    ids = tokenizer(candidate, add_special_tokens=False).input_ids
+    start = network.config.decoder_start_token_id
+    front = [start, tokenizer.convert_tokens_to_ids(SENTINEL)]
+    with torch.inference_mode():
+        logits = network(
+            input_ids=torch.tensor([tokenizer(prompt).input_ids]),
+            decoder_input_ids=torch.tensor([[*front, *ids]]),
+        ).logits[0]
+    log_probabilities = logits.double().log_softmax(dim=-1)
+    return sum(float(log_probabilities[1 + i, one]) for i, one in enumerate(ids))
+
+
+def test_a_model_that_fills_gaps_is_scored_in_the_gap(
+    settings: dict[str, Any], tmp_path: Path
+):
+    source = str(write_gap_filler(tmp_path / "t5"))
+    settings |= {
+        "base": {"source": source, "label": "gaps", "sentinel": True},
+        "tuned": [{"source": source, "label": "plain"}],
+    }
+    task = task_of(settings, facts={"scoring": "full"}, limit=4)
+    relations = {r.id: r for r in task.data.facts.relations}
+    rows = rows_of(task)
+    plain = rows_of(task_of(settings, 1, facts={"scoring": "full"}, limit=4))
+    for row in rows:
+        candidates = relations[row["relation"]].candidates
+        scores = [score_in_gap(task.model, row["prompt"], c) for c in candidates]
+        assert row["scores"] == pytest.approx(scores, abs=1e-4)
+    own = {row["prompt"] for row in plain if row["contexts"] == "study"}
+    assert not any(prompt.endswith(SENTINEL) for prompt in own)
+    # Asked as the base is, the same weights give the same scores.
+    same = [row for row in plain if row["contexts"] == "same"]
+    for one, other in zip(rows, same, strict=True):
+        assert one["prompt"] == other["prompt"]
+        assert one["scores"] == pytest.approx(other["scores"], abs=1e-5)
+    assert fact_contexts(task)[0].ends_in_gap
+    for dataset in task.data.sentences:
+        assert not dataset_contexts(task, dataset)[0].ends_in_gap
+
+
+@pytest.mark.parametrize(
+    ("family", "told"), [("llama", "decoder-only model"), ("t5", "has no <extra_id_0>")]
+)
+def test_a_gap_that_cannot_be_filled_is_refused_before_anything_is_loaded(
+    settings: dict[str, Any], tmp_path: Path, family: str, told: str
+):
+    source = str(write_model(tmp_path / "model", family=family))
+    study = resolve_study(
+        settings,
+        {
+            "base": {"source": source, "label": "gaps", "sentinel": True},
+            "analyses": ["facts"],
+        },
+    )
+    with pytest.raises(ModelError, match=told):
+        plan_study(study)

@@ -113,3 +113,26 @@ def test_the_format_can_be_chosen():
     tokenizer = tiny_tokenizer()
     assert prompt_format(entry(prompt_format="role_tags"), tokenizer) == "role_tags"
     assert prompt_format(entry(), tokenizer) == "instruction"
+
+
+def test_answered_prompts_end_in_a_gap_where_the_model_asked_fills_gaps():
+    """The same-prompt control asks as the base is asked; sentences have no answer."""
+
+    def ends(task, *, model, base):
+        found = contexts_of(
+            model,
+            tiny_tokenizer(),
+            kind="tuned",
+            task=task,
+            names=("study", "same"),
+            base_entry=base,
+        )
+        return {context.contexts: context.ends_in_gap for context in found}
+
+    gaps, plain = entry(sentinel=True), entry()
+    for task in ("facts", "choices"):
+        assert ends(task, model=plain, base=gaps) == {"study": False, "same": True}
+        assert ends(task, model=gaps, base=plain) == {"study": True, "same": False}
+    assert ends("sentences", model=gaps, base=gaps) == {"study": False, "same": False}
+    context = Context("study", 0, "Finish: {} ", ends_in_gap=True)
+    assert context.wrap("Ada was born in") == "Finish: Ada was born in <extra_id_0>"

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, models, processors
 from transformers import PreTrainedTokenizerFast
 
 from concord.errors import DataError, ModelError
+from concord.models.contexts import with_sentinel
 from concord.models.tokens import (
     Encoder,
     candidate_ids,
@@ -22,7 +23,6 @@ from concord.models.tokens import (
     prompt_hash,
     split_delimiter,
     subject_positions,
-    with_sentinel,
 )
 
 PROMPT = "Barack Obama was born in"

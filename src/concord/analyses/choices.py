@@ -235,7 +235,7 @@ def _measure(
     again: Sequence[int],
 ) -> pa.Table:
     """Rows of prompts that are scored in one call; some are asked again alone."""
-    model = scoring_model(task.model)
+    model = scoring_model(task.model, ends_in_gap=block.context.ends_in_gap)
     letters = letters_of(task, block, asked, prompts)
     ids = [prompt.ids for prompt in prompts]
     scores, _ = score_prompts(

@@ -88,7 +88,7 @@ def run(task: Task) -> Iterator[Part]:
             if name in missing:
                 prompts = prepared.encoded(block)
                 scores, _ = score_prompts(
-                    scoring_model(task.model),
+                    scoring_model(task.model, ends_in_gap=context.ends_in_gap),
                     [prompt.ids for prompt in prompts],
                     prepared.tries,
                     prepared.trie_index[block],
@@ -112,7 +112,7 @@ def _empty_scores(
     task: Task, prepared: "Prepared", config: ScoringConfig, budget: TokenBudget
 ) -> Sequence[np.ndarray] | None:
     """Scores without a prompt, for the normalisations of mode ``full``."""
-    model = scoring_model(task.model)
+    model = scoring_model(task.model, ends_in_gap=prepared.context.ends_in_gap)
     if config.mode != "full" or not model.empty_prompt:
         return None
     return empty_scores(model, prepared.tries, config=config, budget=budget)[0]
@@ -250,12 +250,17 @@ def _common_front(prompts: Sequence[Tokens]) -> int:
     return next((at for at, (a, b) in enumerate(pairs) if a != b), len(first))
 
 
-def scoring_model(model: LoadedModel) -> ScoringModel:
-    """What scoring needs of a loaded model."""
+def scoring_model(model: LoadedModel, *, ends_in_gap: bool = False) -> ScoringModel:
+    """What scoring needs of a loaded model.
+
+    Args:
+        model: The model.
+        ends_in_gap: Prompts end in a gap that the answer fills (`Context.ends_in_gap`).
+    """
     config = model.network.config
     encoder = encoder_of(model.entry, model.tokenizer, config)
     start = (
-        decoder_start_ids(encoder, config.decoder_start_token_id)
+        decoder_start_ids(encoder, config.decoder_start_token_id, sentinel=ends_in_gap)
         if model.is_encoder_decoder
         else ()
     )

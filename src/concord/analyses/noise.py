@@ -87,7 +87,7 @@ def _alone(
     task: Task, context: Context, questions: Sequence[Question]
 ) -> Sequence[Again]:
     prepared = prepare(task, context, questions)
-    model = scoring_model(task.model)
+    model = scoring_model(task.model, ends_in_gap=context.ends_in_gap)
     # The best candidate is the same in mode `full`, which takes many more rows.
     config = replace(one_by_one(scoring_config(task, prepared)), mode="top")
     tries = [prepared.tries[index] for index in prepared.trie_index]

@@ -15,7 +15,7 @@ Source: Fierro et al. (2024), section 2, eqs 4 to 8, Tables 1 and 4, Figures 4 a
 import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,8 +63,12 @@ def run(task: Task) -> Iterator[Part]:
 
 
 def dataset_contexts(task: Task, dataset: SentenceData) -> tuple[Context, ...]:
-    """The contexts of a data set: filled templates have those of facts (Table 3)."""
-    return task_contexts(task, "facts" if dataset.is_of_facts else "sentences")
+    """The contexts of a data set: filled templates have those of facts (Table 3).
+
+    A gap to be filled is part of the question, not of the sentence: left out.
+    """
+    found = task_contexts(task, "facts" if dataset.is_of_facts else "sentences")
+    return tuple(replace(context, ends_in_gap=False) for context in found)
 
 
 def _encode(task: Task, dataset: SentenceData, context: Context) -> _Sentences:

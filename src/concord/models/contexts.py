@@ -6,7 +6,7 @@ so the model goes on with it; the role tags are plain text.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from jinja2 import TemplateError
@@ -62,6 +62,8 @@ _UNTAGGED = {
     "choices": (f"{{}}\n{ANSWER_PREFIX}",),
     "answers": ("{}\n",),
 }
+SENTINEL = "<extra_id_0>"
+"""The first gap of models that were trained to fill gaps (T5)."""
 _PLACE = "concord-place-of-the-sentence"
 
 
@@ -75,11 +77,14 @@ class Context:
     """Holds ``{}`` once, where the filled template or the sentence goes."""
     has_special_tokens: bool = False
     """The text holds its special tokens itself (chat templates): add none."""
+    ends_in_gap: bool = False
+    """A sentinel follows the prompt, and precedes what answers it in the decoder."""
 
     def wrap(self, sentence: str) -> str:
         """The whole prompt."""
         before, after = self.text.split("{}")
-        return f"{before}{sentence}{after}"
+        text = f"{before}{sentence}{after}"
+        return with_sentinel(text) if self.ends_in_gap else text
 
 
 def contexts_of(
@@ -100,16 +105,24 @@ def contexts_of(
         ModelError: A chat template is asked for and the tokenizer has no usable one.
     """
     if kind == "base":
-        return _own_contexts(entry, task) or _contexts("study", _BASE[task])
-    found = _study_contexts(entry, tokenizer, task)
+        found = _own_contexts(entry, task) or _contexts("study", _BASE[task])
+        return _with_gaps(found, entry, task)
+    found = _with_gaps(_study_contexts(entry, tokenizer, task), entry, task)
     is_chat = any(context.has_special_tokens for context in found)
     if "same" in names:
         texts = [context.text for context in _own_contexts(base_entry, task)]
-        found += _contexts("same", texts or _BASE[task])
+        same = _contexts("same", texts or _BASE[task])
+        found += _with_gaps(same, base_entry, task)
     if "chat" in names and not is_chat:
         texts = _chat_texts(tokenizer, task, entry.label)
-        found += _contexts("chat", texts, has_special_tokens=True)
+        chat = _contexts("chat", texts, has_special_tokens=True)
+        found += _with_gaps(chat, entry, task)
     return found
+
+
+def with_sentinel(text: str) -> str:
+    """The prompt with a gap at its end, for models trained to fill gaps."""
+    return f"{text.rstrip()} {SENTINEL}"
 
 
 def study_contexts(kind: Kind, task: Task) -> tuple[str, ...]:
@@ -162,6 +175,14 @@ def _contexts(
         Context(name, index, text, has_special_tokens)
         for index, text in enumerate(texts)
     )
+
+
+def _with_gaps(
+    contexts: tuple[Context, ...], entry: ModelEntry, task: Task
+) -> tuple[Context, ...]:
+    """Prompts of which an answer is scored end in a gap where a model is asked so."""
+    is_asked = entry.sentinel and task in ("facts", "choices")
+    return tuple(replace(context, ends_in_gap=is_asked) for context in contexts)
 
 
 def _chat_texts(

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from concord.errors import DataError, ModelError
+from concord.models.contexts import SENTINEL
 from concord.models.encoder import (
     BosPolicy,
     EncodedPrompt,
@@ -39,10 +40,8 @@ __all__ = [
     "prompt_hash",
     "split_delimiter",
     "subject_positions",
-    "with_sentinel",
 ]
 
-SENTINEL = "<extra_id_0>"
 _NAMED = 3
 
 
@@ -219,21 +218,20 @@ def decoder_start_ids(
 ) -> Tokens:
     """Decoder tokens in front of a candidate: the start token, and a sentinel if asked.
 
-    With a sentinel the prompt has to end in it too (`with_sentinel`).
+    With a sentinel the prompt has to end in it too (`contexts.with_sentinel`).
+
+    Raises:
+        ModelError: The tokenizer has no sentinel.
     """
     if not sentinel:
         return (start,)
     name = encoder.tokenizer.convert_tokens_to_ids(SENTINEL)
     if not isinstance(name, int) or name == encoder.tokenizer.unk_token_id:
         raise ModelError(
-            f"the tokenizer has no {SENTINEL}; use the plain form (no sentinel)"
+            f"the tokenizer has no {SENTINEL}; leave out sentinel: true, so that the "
+            "answer follows the prompt"
         )
     return start, name
-
-
-def with_sentinel(text: str) -> str:
-    """The prompt with a gap at its end, for models trained to fill gaps."""
-    return f"{text.rstrip()} {SENTINEL}"
 
 
 def _encode_behind(

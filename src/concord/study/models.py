@@ -54,6 +54,9 @@ class ModelEntry(Section):
     """Another tokenizer than the model's own."""
     bos: Literal["tokenizer", "always", "never"] = "tokenizer"
     """Who puts the begin-of-sequence token in front (scoring: exactly one, or none)."""
+    sentinel: bool = False
+    """Encoder-decoder models that were only trained to fill gaps (T5 before it was
+    adapted): facts and choices end in the gap ``<extra_id_0>`` that an answer fills."""
     prompt_format: PromptFormat = "auto"
     """How a tuned model is asked: the study's ``<|user|>`` tags, its tokenizer's chat
     template, or the bare instruction. ``auto``: tags for the study's own models and the
