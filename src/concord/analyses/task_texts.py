@@ -21,7 +21,6 @@ class TaskTexts:
     """Full text of an item -> what the model is given."""
     shortened: frozenset[str]
     """Full texts that did not fit."""
-    shortened_in_training: int
 
 
 def task_texts(
@@ -60,12 +59,10 @@ def task_texts(
     shortened = frozenset(
         prompt.text for prompt in encoded if room is not None and len(prompt.ids) > room
     )
-    train = full[: len(data.train)]
     return TaskTexts(
-        train=[ids[text] for text in train],
+        train=[ids[text] for text in full[: len(data.train)]],
         ids=ids,
         shortened=shortened,
-        shortened_in_training=sum(text in shortened for text in train),
     )
 
 
