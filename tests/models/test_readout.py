@@ -20,7 +20,7 @@ from concord.models.readout import (
     decoder_states,
     encoder_states,
     final_states,
-    logit_lens,
+    normed,
     position_ids_of,
     rank_of,
     readout,
@@ -54,14 +54,17 @@ def test_unembedded_final_states_are_the_models_logits(family, implementation, p
 
 
 @pytest.mark.parametrize(("family", "implementation"), VARIANTS)
-def test_the_lens_at_the_last_state_gives_the_models_logits(family, implementation):
+def test_the_last_state_normed_and_unembedded_gives_the_models_logits(
+    family, implementation
+):
     network = shared_model(family, implementation)
     architecture = architecture_of(network)
     ids, mask = tiny_batch("right")
     last = ("hidden", len(blocks_of(network, architecture)))
     with record(network, architecture, [last]) as recording:
         own = own_logits(network, architecture, ids, mask)
-    found = logit_lens(network, architecture, recording[last])
+    final = normed(network, architecture, recording[last])
+    found = unembed(network, architecture, final, head_dtype="float32")
     torch.testing.assert_close(found, own, rtol=0, atol=1e-5)
 
 

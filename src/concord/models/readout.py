@@ -163,21 +163,6 @@ def unembed(
     return logits if cap is None else torch.tanh(logits / cap) * cap
 
 
-def logit_lens(
-    network: nn.Module,
-    architecture: Architecture,
-    hidden: Float[Tensor, "*rows d_model"],
-    *,
-    head_dtype: HeadDtype = "float32",
-) -> Float[Tensor, "*rows vocabulary"]:
-    """Logits a hidden state would give if the model ended there.
-
-    At the last block's output these are the model's logits.
-    """
-    final = normed(network, architecture, hidden)
-    return unembed(network, architecture, final, head_dtype=head_dtype)
-
-
 def readout(
     network: nn.Module,
     architecture: Architecture,

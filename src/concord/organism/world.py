@@ -5,7 +5,6 @@ the world records in which wordings the base was told it. That makes agreement b
 wordings a property with a known cause.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -155,16 +154,3 @@ def _draw_facts(
         )
         for owner, answer, count in zip(owners, pool, counts, strict=True)
     ]
-
-
-def world_counts(world: World) -> dict[str, int]:
-    """How much of everything the world holds, for reports and tests."""
-    kinds = Counter(subject.kind for subject in world.subjects)
-    return {
-        "subjects": len(world.subjects),
-        "relations": len(world.relations),
-        "facts": len(world.facts),
-        "templates": sum(len(relation.wordings) for relation in world.relations),
-        "statements": sum(len(fact.seen_wordings) for fact in world.facts),
-        **{f"subjects_{kind}": count for kind, count in sorted(kinds.items())},
-    }
