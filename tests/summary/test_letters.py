@@ -41,7 +41,28 @@ def test_one_letter_is_warned_of_without_a_second_order():
     assert found.row["content_agreement"] is None
     assert (found.row["follows_letters"], found.row["favoured"]) == (False, ["A"])
     (warning,) = found.warnings
-    assert "letter A takes 100% of choices where it is right in 25%" in warning
+    assert "letter A takes 100% of answers where it is right in 25%" in warning
+
+
+def test_a_favoured_letter_is_told_of_the_prompts_that_were_answered():
+    """Forced to A in four prompts of five, B in all that it answers."""
+    right = np.random.default_rng(0).integers(0, 4, 200)
+    items = items_of(right.tolist(), 4)
+    has_answer = np.broadcast_to(np.arange(200) < 40, (3, 1, 200))
+    letters = has_answer.astype(np.int64)
+    choices = choices_of(letters, items, ["identity"], has_answer=has_answer)
+    clusters = cluster_units(items.topic, items.cluster)
+    found = letter_use(PLACE, choices, items, clusters, SETTINGS)
+    share = (right[:40] == 1).mean()
+    assert found.row["favoured"] == ["B"]
+    assert found.row["answered_chosen"]["B"] == 1
+    assert found.row["answered_right"]["B"] == pytest.approx(share)
+    assert (
+        f"B takes 100% of answers where it is right in {share:.0%}"
+        in (found.warnings[0])
+    )
+    # What scores and the table of letters rest on counts forced choices too.
+    assert found.row["chosen"]["B"] == pytest.approx(0.2)
 
 
 def test_a_model_that_is_right_is_not_warned_of():

@@ -21,6 +21,7 @@ from concord.metrics.choice_agreement import (
     letter_shares,
     reordering_agreement,
 )
+from concord.metrics.rates import mean_present
 from concord.metrics.significance import holm, sign_flip_p
 from concord.summary.choice_rows import LETTERS, Choices, Items
 from concord.summary.estimates import Settings, number
@@ -46,6 +47,10 @@ def letter_use(
 ) -> LetterUse:
     """Shares of the letters, what one letter alone would give, and warnings.
 
+    ``chosen`` and ``right`` are shares of all prompts, forced choices among them;
+    ``answered_chosen`` and ``answered_right`` of those that were answered, as a mean
+    over questions: ``favoured`` is found from these.
+
     Args:
         place: ``dataset``, ``model`` and ``contexts``.
         choices: What the model chose.
@@ -61,11 +66,18 @@ def letter_use(
         letter_shares(np.where(choices.asked, codes, NOT_ASKED), len(letters))
         for codes in given
     )
+    of_answers = [
+        _item_shares(codes, choices.answered_letters >= 0, len(letters))
+        for codes in given
+    ]
+    surplus = of_answers[0] - of_answers[1]
     silent = float((~choices.has_answer[choices.asked]).mean())
     row = {
         **place,
         "chosen": _by_letter(letters, chosen),
         "right": _by_letter(letters, right),
+        "answered_chosen": _by_letter(letters, mean_present(of_answers[0])),
+        "answered_right": _by_letter(letters, mean_present(of_answers[1])),
         "constant_agreement": _by_letter(letters, constant_agreement(choices, items)),
         "letter_agreement": number(_mean(kept)),
         "content_agreement": number(_mean(same)),
@@ -74,9 +86,7 @@ def letter_use(
         "follows_letters": bool(
             _exceed_noise((kept - same)[:, None], clusters, settings)[0]
         ),
-        "favoured": [
-            letters[at] for at in _favoured(choices, clusters, settings, len(letters))
-        ],
+        "favoured": [letters[at] for at in _favoured(surplus, clusters, settings)],
     }
     return LetterUse(row, _warnings(row))
 
@@ -104,20 +114,11 @@ def constant_agreement(choices: Choices, items: Items) -> Float[np.ndarray, " le
 
 
 def _favoured(
-    choices: Choices, clusters: Clusters, settings: Settings, letter_count: int
+    surplus: Float[np.ndarray, "item letter"], clusters: Clusters, settings: Settings
 ) -> list[int]:
-    """Letters chosen more often than they are right, by more than noise; most first.
-
-    Prompts without an answer take no part: a choice that was forced favours nothing.
-    """
-    counted = choices.answered_letters >= 0
-    shares = [
-        _item_shares(codes, counted, letter_count)
-        for codes in (choices.letters, choices.right_letters)
-    ]
-    surplus = shares[0] - shares[1]
+    """Letters chosen more often than they are right, by more than noise; most first."""
     kept = np.flatnonzero(_exceed_noise(surplus, clusters, settings))
-    total = surplus.sum(axis=0)
+    total = np.nansum(surplus, axis=0)
     return sorted(kept.tolist(), key=lambda at: -total[at])
 
 
@@ -140,10 +141,13 @@ def _item_shares(
     counted: Bool[np.ndarray, "wording order item"],
     letter_count: int,
 ) -> Float[np.ndarray, "item letter"]:
-    """How often each letter stands among an item's prompts that count."""
+    """How often each letter stands among an item's prompts that count.
+
+    A choice that was forced favours nothing: an item without an answer has NaN.
+    """
     is_letter = (codes[..., None] == np.arange(letter_count)) & counted[..., None]
-    count = np.maximum(counted.sum(axis=(0, 1)), 1)
-    return is_letter.sum(axis=(0, 1)) / count[:, None]
+    count = counted.sum(axis=(0, 1))
+    return is_letter.sum(axis=(0, 1)) / np.where(count > 0, count, np.nan)[:, None]
 
 
 def _warnings(row: Mapping[str, Any]) -> list[str]:
@@ -168,11 +172,12 @@ def _warnings(row: Mapping[str, Any]) -> list[str]:
 
 
 def _most(row: Mapping[str, Any]) -> str:
-    """The letter that is favoured most, or chosen most, and its shares."""
-    top = next(iter(row["favoured"]), max(row["chosen"], key=row["chosen"].__getitem__))
+    """The letter that is favoured most, or answered most, and its shares."""
+    chosen, right = row["answered_chosen"], row["answered_right"]
+    top = next(iter(row["favoured"]), max(chosen, key=chosen.__getitem__))
     return (
-        f"letter {top} takes {row['chosen'][top]:.0%} of choices where it is right in "
-        f"{row['right'][top]:.0%}"
+        f"letter {top} takes {chosen[top]:.0%} of answers where it is right in "
+        f"{right[top]:.0%}"
     )
 
 
