@@ -353,6 +353,64 @@ def test_a_stopped_recovery_is_continued_and_never_looks_whole(
     assert found.checksum == pytest.approx(record["checksum"], abs=1e-9)
 
 
+def spoil(file: Path, *, how: str) -> None:
+    """Remove a file of weights, cut it off, or give its first tensor another name."""
+    if how == "removed":
+        file.unlink()
+        return
+    content = file.read_bytes()
+    renamed = content.replace(b".weight", b".veight", 1)
+    file.write_bytes(content[:-4] if how == "cut off" else renamed)
+
+
+@pytest.mark.parametrize("how", ["removed", "cut off", "renamed"])
+def test_a_finished_shard_that_is_no_longer_whole_is_written_again(
+    base: Path,
+    diff: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+):
+    output = tmp_path / "out"
+    recover(str(base), str(diff), tmp_path / "unbroken", shard_bytes=600_000)
+    with monkeypatch.context() as during:
+        during.setattr(recovery, "_rename", lambda *_: None)
+        recover(str(base), str(diff), output, shard_bytes=600_000)
+    first = min((tmp_path / "out.unfinished").glob("*.safetensors"))
+    spoil(first, how=how)
+    recover(str(base), str(diff), output, shard_bytes=600_000)
+    whole = sorted((tmp_path / "unbroken").glob("*.safetensors"))
+    assert [f.name for f in whole] == sorted(
+        f.name for f in output.glob("*.safetensors")
+    )
+    assert all(f.read_bytes() == (output / f.name).read_bytes() for f in whole)
+
+
+def test_only_what_was_planned_gets_the_name_of_a_whole_model(
+    base: Path, diff: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    unfinished = tmp_path / "out.unfinished"
+    written = recovery.write_shard
+
+    def loses_one(path: Path, *rest: object) -> None:
+        written(path, *rest)  # pyright: ignore
+        if path.name.startswith("model-00002"):
+            (unfinished / "model-00001-of-00003.safetensors").unlink()
+
+    with monkeypatch.context() as during:
+        during.setattr(recovery, "write_shard", loses_one)
+        with pytest.raises(ResultsError, match=r"model-00001.*missing"):
+            recover(str(base), str(diff), tmp_path / "out", shard_bytes=600_000)
+    shutil.copy(
+        unfinished / "model-00002-of-00003.safetensors", unfinished / "a.safetensors"
+    )
+    with pytest.raises(ResultsError, match=r"a\.safetensors.*no recovery has written"):
+        recover(str(base), str(diff), tmp_path / "out", shard_bytes=600_000)
+    assert not (tmp_path / "out").exists()
+    (unfinished / "a.safetensors").unlink()
+    recover(str(base), str(diff), tmp_path / "out", shard_bytes=600_000)
+
+
 def test_a_folder_with_something_in_it_is_not_written_to(
     base: Path, diff: Path, tmp_path: Path
 ):

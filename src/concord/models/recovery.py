@@ -31,7 +31,13 @@ from concord.models.diff import (
     summed,
 )
 from concord.models.matching import SumPlan, plan_sum
-from concord.models.shards import shards_of, stored_bytes, write_shard
+from concord.models.shards import (
+    is_whole,
+    require_whole,
+    shards_of,
+    stored_bytes,
+    write_shard,
+)
 from concord.models.sources import TOKENIZER_FILES, local_folder
 from concord.results import read_json, require_space, write_json
 
@@ -110,6 +116,7 @@ def recover(
     found = _describe(output, base, diff, dtype, plan, totals)
     _write_rest(unfinished, places, plan, shards, stored, config, tokenizer)
     write_json(unfinished / RECORD, {**read_json(unfinished / RECORD), **asdict(found)})
+    require_whole(unfinished, plan, shards, stored)
     plan.base.close()
     plan.diff.close()
     _rename(unfinished, output)
@@ -197,7 +204,7 @@ def _write_shards(
     stored: torch.dtype,
     advance: Callable[[int], None],
 ) -> Totals:
-    """Write every shard that is not there yet.
+    """Write every shard that is not there whole yet.
 
     Returns:
         Sums over all parameters. Where the difference comes with a hash, finished
@@ -207,7 +214,8 @@ def _write_shards(
     needs_hash = ships_hash(plan.diff.folder) is not None
     totals = Totals()
     for file, names in shards.items():
-        known = record["finished"].get(file)
+        is_there = is_whole(folder / file, plan, names, stored)
+        known = record["finished"].get(file) if is_there else None
         if known is None:
             before = _numbers(totals)
             write_shard(folder / file, plan, names, stored, totals, advance)

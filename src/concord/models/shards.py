@@ -3,7 +3,7 @@
 import json
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,45 @@ def write_shard(
             f"{path}: cannot write ({error.strerror or error}); finished shards are "
             "kept; free some space, then give the same command again"
         ) from error
+
+
+def is_whole(
+    path: Path, plan: SumPlan, names: tuple[str, ...], stored: torch.dtype
+) -> bool:
+    """Whether a file holds these tensors and nothing else, by its header and size."""
+    header = _header(plan, names, stored)
+    size = len(header) + sum(stored_bytes(plan.shape(name), stored) for name in names)
+    if not path.is_file() or path.stat().st_size != size:
+        return False
+    with path.open("rb") as file:
+        return file.read(len(header)) == header
+
+
+def require_whole(
+    folder: Path,
+    plan: SumPlan,
+    shards: Mapping[str, tuple[str, ...]],
+    stored: torch.dtype,
+) -> None:
+    """Refuse a folder that holds other files of weights than the planned ones.
+
+    Raises:
+        ResultsError: One is missing, cut off or of something else.
+    """
+    for file, names in shards.items():
+        if not is_whole(folder / file, plan, names, stored):
+            raise ResultsError(
+                f"{folder / file}: missing, cut off or changed since it was written; "
+                f"needed its {len(names)} tensors whole; give the same command again "
+                "to write it anew"
+            )
+    foreign = sorted({each.name for each in folder.glob("*.safetensors")} - {*shards})
+    if foreign:
+        raise ResultsError(
+            f"{folder / foreign[0]}: found weights that no recovery has written there; "
+            "needed the recovered model alone; remove that file, then give the same "
+            "command again"
+        )
 
 
 def _header(plan: SumPlan, names: tuple[str, ...], stored: torch.dtype) -> bytes:
