@@ -1,13 +1,19 @@
 """The page as a reader meets it, in a browser with no network."""
 
+import base64
+import json
 import shutil
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import pytest
+from finished_run import finished_run
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from concord.report import write_report
 from concord.results import Run
 
 Scheme = Literal["light", "dark"]
@@ -190,6 +196,61 @@ def test_search_and_filters_narrow_the_list(browser: Browser, drawn: Run):
     page.fill("#flip-search", "no such subject")
     assert count.inner_text().startswith("0 of")
     assert "No flip fits" in page.locator("#flip-detail").inner_text()
+
+
+def test_unknown_noise_is_neither_inside_nor_outside_a_floor(
+    browser: Browser, tmp_path: Path
+):
+    analyses = ("facts", "representation")
+    run = finished_run(tmp_path / "run", facts=4, relations=2, analyses=analyses)
+    write_report(run)
+    visit = _visit(browser, run)
+    margins = visit.page.locator("#flip-margin option").all_inner_texts()
+    assert len(margins) > 2 and not any("noise floor" in text for text in margins)
+    assert "near tie" not in visit.page.locator("#flip-rows").inner_text()
+    assert visit.faults == []
+
+
+def test_a_run_of_one_subject_is_drawn_without_a_warning(
+    browser: Browser, tmp_path: Path
+):
+    analyses = ("facts", "noise")
+    run = finished_run(tmp_path / "run", facts=1, relations=1, analyses=analyses)
+    write_report(run)
+    assert _visit(browser, run).faults == []
+
+
+def test_flips_of_very_many_words_are_unpacked(browser: Browser, tmp_path: Path):
+    """More strings in one block than a function takes arguments."""
+    run = finished_run(tmp_path / "run", facts=4, relations=2)
+    write_report(run)
+    page = run.path / "report.html"
+    text = page.read_text(encoding="utf-8")
+    start = text.index(">", text.index('id="flip-data"')) + 1
+    packed = json.loads(text[start : text.index("</script>", start)])
+    block = json.loads(zlib.decompress(base64.b64decode(packed["blocks"][0])))
+    block["words"] += [f"word {number}" for number in range(200_000)]
+    packed["blocks"][0] = base64.b64encode(
+        zlib.compress(json.dumps(block).encode())
+    ).decode()
+    end = text.index("</script>", start)
+    page.write_text(text[:start] + json.dumps(packed) + text[end:], encoding="utf-8")
+    visit = _visit(browser, run)
+    assert visit.page.locator("#flip-rows .row").count() > 3
+    assert visit.faults == []
+
+
+def test_a_list_that_cannot_be_unpacked_is_said_to_be_elsewhere(
+    browser: Browser, tmp_path: Path
+):
+    run = finished_run(tmp_path / "run", facts=4, relations=2)
+    write_report(run)
+    page = run.path / "report.html"
+    text = page.read_text(encoding="utf-8")
+    page.write_text(text.replace('"blocks":["', '"blocks":["AAAA'), encoding="utf-8")
+    visit = _visit(browser, run)
+    assert visit.page.locator("#flip-missing").is_visible()
+    assert not visit.page.locator("#flip-browser").is_visible()
 
 
 def test_only_the_rows_in_view_are_in_the_page(visit: Visit):

@@ -81,9 +81,9 @@ def test_one_tuned_model_is_named_with_its_interval():
 def test_several_tuned_models_are_counted():
     verdict = verdict_of(_findings(agreement=[0.08, 0.2, -0.05, 0.0, None]))
     assert verdict.headline == (
-        "2 of 4 tuned models give the same answer to a reworded question more often "
+        "2 of 5 tuned models give the same answer to a reworded question more often "
         "than their base start (most: t1, +.20 [.19, .21]); 1 less often (t2); 1 with "
-        "no difference seen (t3)."
+        "no difference seen (t3); 1 not compared (t4)."
     )
     assert verdict.models[4].direction == "unmeasured"
     assert "no rows" in verdict.models[4].sentence

@@ -6,7 +6,7 @@ from typing import Any
 from concord.report.choice_warnings import position_warnings
 from concord.report.findings import Findings, is_number
 from concord.report.finetuned import MEAN
-from concord.report.formats import count, listing, number
+from concord.report.formats import counts, listing, number
 from concord.report.prompts import PromptPair
 
 FEW_SUBJECTS = 200
@@ -65,13 +65,14 @@ def _served(info: Mapping[str, Any]) -> list[str]:
 
 def _small(findings: Findings) -> list[str]:
     entries = findings.measure("facts.agreement").get("values", [])
-    sizes = [(e.get("n") or {}).get("subjects") for e in entries]
+    measured = [entry for entry in entries if is_number(entry.get("value"))]
+    sizes = [(e.get("n") or {}).get("subjects") for e in measured]
     known = [float(size) for size in sizes if is_number(size)]
     if not known or min(known) >= FEW_SUBJECTS:
         return []
     return [
-        f"Only {count(min(known))} subjects: differences in agreement of a few points "
-        "cannot be seen at this size."
+        f"Only {counts({'subjects': min(known)})}: differences in agreement of a few "
+        "points cannot be seen at this size."
     ]
 
 
@@ -101,18 +102,20 @@ def _noise(findings: Findings) -> list[str]:
         for model, noise in (findings.content.get("noise") or {}).items()
         if is_number(noise.get("self_agreement")) and is_number(noise.get("delta"))
     }
-    if not measured:
+    if not measured and findings.has_values("facts.agreement"):
         return ["No noise floor was measured: how many flips are near ties is unknown."]
+    if not measured:
+        return []
     delta = max(noise["delta"] for noise in measured.values())
     ties = [n["near_ties"] for n in measured.values() if is_number(n.get("near_ties"))]
     near = ""
     if ties and max(ties) > 0:
         near = (
-            f" At most {number(max(ties))} of a model's predictions have so small a "
-            "margin."
+            f" At most {number(max(ties))} of a model's predictions have a margin "
+            "below twice what its own scores move."
         )
     elif ties:
-        near = " No prediction has so small a margin."
+        near = " No prediction has a margin below twice that."
     return [
         f"Scored again in another batch, {_kept(measured)} and scores move by up to "
         f"{delta:.2g} nats.{near}"
@@ -123,9 +126,13 @@ def _kept(measured: Mapping[str, Mapping[str, Any]]) -> str:
     """How many predictions stay, and whose fewest."""
     shares = {model: noise["self_agreement"] for model, noise in measured.items()}
     worst = min(shares, key=lambda model: shares[model])
-    of = f"{count(measured[worst].get('n'))} prompts"
     if shares[worst] == 1:
-        return f"all predictions of every model stay (of {of} at least)"
+        least = min(noise.get("n") or 0 for noise in measured.values())
+        return (
+            "all predictions of every model stay (of "
+            f"{counts({'prompts': least})} at least)"
+        )
+    of = counts({"prompts": measured[worst].get("n")})
     if len(shares) == 1:
         return f"{number(shares[worst])} of {worst}'s predictions stay (of {of})"
     return (
@@ -164,7 +171,8 @@ def _title(findings: Findings, key: str) -> str:
     """A measure's title and its data set, to stand within a sentence."""
     measure = findings.measure(key)
     title = str(measure.get("title") or key)
-    text = title[:1].lower() + title[1:] if title[1:2].islower() else title
+    first = title.partition(" ")[0]
+    text = title[:1].lower() + title[1:] if first[1:].islower() else title
     if "," in text:
         text = f"“{text}”"
     dataset = measure.get("dataset")

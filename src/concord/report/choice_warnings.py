@@ -76,8 +76,9 @@ def _constant(
         told.append(f"{who} always {verb} {letter}{where}")
     if not told:
         return []
+    whose = "Its" if len({row["model"] for row in constant}) == 1 else "Their"
     return [
-        f"Position bias on {dataset}: {'; '.join(told)}. Their accuracy and small "
+        f"Position bias on {dataset}: {'; '.join(told)}. {whose} accuracy and small "
         "spread say nothing about consistency."
     ]
 

@@ -51,10 +51,11 @@ def pack(listed: ListedFlips | None, *, total: int, budget: int) -> FlipsInPage:
     Layout: ``models``, ``sets``: names; ``blocks``: each JSON, compressed (zlib), in
     base64. A block has ``words``: strings that no block before it has; ``facts``:
     [relation, subject, object, {context: [template, prediction, wording, ...]}];
-    ``flips``: columns fact, model, set, context, kind, rightness, margin, near tie;
-    ``counts``: changed wordings of each flip; ``changes``: their columns template,
-    prediction, base margin, tuned margin. Strings are numbers into the words of all
-    blocks, facts into the facts of all; margins are hundredths of a nat, -1 is null.
+    ``flips``: columns fact, model, set, context, kind, rightness, margin, near tie (1,
+    0, or -1: unknown); ``counts``: changed wordings of each flip; ``changes``: their
+    columns template, prediction, base margin, tuned margin. Strings are numbers into
+    the words of all blocks, facts into the facts of all; margins are hundredths of a
+    nat, -1 is null.
 
     Args:
         listed: As many as could fit, or more; those that do not fit are left out.
@@ -108,7 +109,7 @@ class _Listing:
             _places(rows["kind"], KINDS)[flips],
             _places(rows["rightness"], RIGHTNESS)[flips],
             _hundredths(rows["margin"])[flips],
-            np.maximum(integers_of(rows["is_near_tie"])[flips], 0),
+            np.maximum(integers_of(rows["is_near_tie"])[flips], -1),
         ]
         self._template = integers_of(rows["template"])
         self._prediction = texts["tuned_prediction"]

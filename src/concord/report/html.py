@@ -106,7 +106,8 @@ def renderer(page: Page) -> Callable[[FlipsInPage], str]:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        name: getattr(formats, name) for name in ("count", "probability", "unbroken")
+        name: getattr(formats, name)
+        for name in ("count", "percent", "probability", "unbroken")
     }
     script, bundle = _read("page.js"), begin_bundle().result()
     charts = _without_repeats(

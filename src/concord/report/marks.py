@@ -136,11 +136,11 @@ def forest(
         .mark_rule(color="@muted")
         .encode(x="zero:Q")
     )
-    whiskers = (
-        data_chart(rows)
-        .mark_rule(strokeWidth=2)
-        .encode(y=y, yOffset=offset, x="low:Q", x2="high:Q", color=look["color"])
-    )
+    layers: list[Any] = [zero]
+    if _any(rows, "low"):
+        whiskers = data_chart(rows).mark_rule(strokeWidth=2)
+        ends = {"x": "low:Q", "x2": "high:Q", "color": look["color"]}
+        layers.append(whiskers.encode(y=y, yOffset=offset, **ends))
     points = (
         data_chart(rows)
         .mark_point(filled=True, size=80, opacity=1)
@@ -153,9 +153,7 @@ def forest(
         )
     )
     band = 18 * max(1, len({row["kind"] for row in rows})) + 8
-    return as_specification(
-        alt.layer(zero, whiskers, points), height=band * len(models) + 6
-    )
+    return as_specification(alt.layer(*layers, points), height=band * len(models) + 6)
 
 
 @unchecked

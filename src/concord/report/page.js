@@ -133,7 +133,8 @@
     options(control.kind, [["", "all"], ...numbered(KINDS)]);
     options(control.right, [["", "all"], ["1", RIGHT[1]], ["2", RIGHT[2]], ["0", "as before"]]);
     options(control.set, [["", "all"], ...numbered(data.sets.map((name) => SETS[name] || name))]);
-    options(control.margin, MARGINS);
+    const isNoiseKnown = flips.some((flip) => flip[7] >= 0);
+    options(control.margin, MARGINS.filter(([name]) => isNoiseKnown || !["floor", "clear"].includes(name)));
     control.set.value = "0";
     const order = flips.map((_, index) => index).sort((a, b) => URGENCY[flips[a][4]] - URGENCY[flips[b][4]] || flips[b][6] - flips[a][6] || a - b);
     const texts = new Array(flips.length);
@@ -167,8 +168,8 @@
         const flip = flips[index];
         if (equal.some(([at, wanted]) => flip[at] !== wanted)) return false;
         if (relation !== "" && facts[flip[0]][0] !== Number(relation)) return false;
-        if (margin === "floor" && !flip[7]) return false;
-        if (margin === "clear" && flip[7]) return false;
+        if (margin === "floor" && flip[7] !== 1) return false;
+        if (margin === "clear" && flip[7] !== 0) return false;
         if (Number(margin) > 0 && flip[6] < 100 * Number(margin)) return false;
         return text === "" || searchText(index).includes(text);
       };
@@ -186,7 +187,7 @@
       name.append(make("strong", "", words[fact[1]]), ` → ${words[fact[2]]}`);
       first.append(name, make("span", `badge ${KIND_LOOK[flip[4]]}`, KINDS[flip[4]]));
       if (flip[5]) first.append(make("span", `badge ${flip[5] === 1 ? "good" : "bad"}`, RIGHT[flip[5]]));
-      if (flip[7]) first.append(make("span", "badge warn", "near tie"));
+      if (flip[7] === 1) first.append(make("span", "badge warn", "near tie"));
       second.textContent = `${words[fact[0]]} · ${data.models[flip[1]]} · ${tally(wordings, "base")} ⟶ ${tally(wordings, "tuned")}`;
       row.append(first, second);
       row.addEventListener("click", () => choose(position));
@@ -287,8 +288,8 @@
     }
     const data = { models: packed.models, sets: packed.sets, words: [], facts: [], flips: [] };
     for (const part of await Promise.all(packed.blocks.map(inflated))) {
-      data.words.push(...part.words);
-      data.facts.push(...part.facts);
+      data.words = data.words.concat(part.words);
+      data.facts = data.facts.concat(part.facts);
       let at = 0;
       part.counts.forEach((count, row) => {
         const flip = part.flips.map((column) => column[row]);
@@ -304,7 +305,11 @@
     explanations();
     printing();
     unfolding();
-    const data = await flipData();
+    const data = await flipData().catch((error) => {
+      console.error(error);
+      byId("flip-missing").hidden = false;
+      return null;
+    });
     const prepareSearch = data ? flipBrowser(data) : () => {};
     await drawCharts();
     prepareSearch();

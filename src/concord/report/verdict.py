@@ -20,6 +20,8 @@ SAME = "same within"
 """How the summary's verdicts of no claim, and of equivalence, begin."""
 NEARLY_ONE = 0.95
 """Share of the most common answer from which a model answers nearly one thing."""
+FEW_UNREAD = 0.05
+"""A difference this large in the share of unread answers may make that in agreement."""
 Direction = Literal["more", "less", "same", "none", "unmeasured"]
 
 
@@ -82,7 +84,7 @@ def _headline(findings: Findings, models: tuple[ModelVerdict, ...]) -> str:
         direction: [m.model for m in measured if m.direction == direction]
         for direction in ("more", "less", "same", "none")
     }
-    gained, total = names["more"], len(measured)
+    gained, total = names["more"], len(models)
     verb = "gives" if len(gained) == 1 else "give"
     whose = _base_name(findings, "its" if len(gained) == 1 else "their")
     first = (
@@ -99,6 +101,9 @@ def _headline(findings: Findings, models: tuple[ModelVerdict, ...]) -> str:
         for kind, told in kinds
         if names[kind]
     ]
+    left_out = [m.model for m in models if m.direction == "unmeasured"]
+    if left_out:
+        rest.append(f"{len(left_out)} not compared ({listing(left_out)})")
     return "; ".join([first, *rest]) + "." + _doubts(models)
 
 
@@ -141,8 +146,8 @@ def _single_headline(findings: Findings, only: ModelVerdict) -> str:
         )
     if only.direction == "none":
         return (
-            f"{only.model} and {base} give the same answer to a reworded question "
-            f"about equally often: no difference seen ({_told(entry, 2)})."
+            f"No difference is shown in how often {only.model} and {base} give the "
+            f"same answer to a reworded question ({_told(entry, 2)})."
         )
     return (
         f"{only.model} gives the same answer to a reworded question {only.direction} "
@@ -183,7 +188,7 @@ def _basis(findings: Findings) -> str:
         (
             entry["n"]
             for entry in findings.measure(AGREEMENT).get("differences", [])
-            if entry.get("n")
+            if is_number(entry.get("value")) and entry.get("n")
         ),
         None,
     )
@@ -208,6 +213,7 @@ def _model_verdict(findings: Findings, model: str) -> ModelVerdict:
         f"{change(entry)}, adjusted p {probability(entry.get('p_adjusted'))}"
     )
     guards = (
+        _answer_guard(findings, model),
         _accuracy_guard(findings, model, direction),
         _collapse_guard(findings, model, direction),
         _prompt_guard(findings, model),
@@ -222,17 +228,38 @@ def _model_verdict(findings: Findings, model: str) -> ModelVerdict:
 
 
 def _alarm(findings: Findings, model: str, direction: Direction) -> str:
-    """The gravest objection to a gain, in a few words.
+    """The gravest objection to a difference, in a few words.
 
     An objection needs evidence of its own: that a gain is not seen when corrected for
     chance, or under the same prompts, does not show that it is gone.
     """
+    of_base, of_model = _unread(findings, findings.base), _unread(findings, model)
+    if direction == "less" and of_model - of_base > FEW_UNREAD:
+        return "fewer of its answers could be read"
     if direction != "more":
         return ""
+    if of_base - of_model > FEW_UNREAD:
+        return "fewer of the base's answers could be read"
     return (
         _collapse_alarm(findings, model)
         or ("accuracy fell" if _accuracy(findings, model) == "less" else "")
         or ("not under the same prompts" if _is_of_prompt(findings, model) else "")
+    )
+
+
+def _unread(findings: Findings, model: str) -> float:
+    """Share of a model's prompts whose answer could not be read."""
+    return float((findings.content.get("no_answer") or {}).get(model) or 0.0)
+
+
+def _answer_guard(findings: Findings, model: str) -> str:
+    """What answers that could not be read do to agreement; empty where all could."""
+    of_base, of_model = _unread(findings, findings.base), _unread(findings, model)
+    if not max(of_base, of_model):
+        return ""
+    return (
+        f"{number(of_model)} of its answers could not be read, {number(of_base)} of "
+        "the base's: such an answer agrees with no other."
     )
 
 
@@ -264,13 +291,17 @@ def _collapsed_relations(findings: Findings, model: str) -> tuple[int, int]:
     In these agreement by chance is 1 and cannot be corrected.
     """
     asked = _relations(findings, AGREEMENT, model)
-    left = [_relations(findings, CORRECTED, one) for one in (findings.base, model)]
-    return asked, left[0] - left[1]
+    corrected = [_relations(findings, CORRECTED, one) for one in (model, findings.base)]
+    return len(asked), len((asked & corrected[1]) - corrected[0])
 
 
-def _relations(findings: Findings, key: str, model: str) -> int:
-    sizes = findings.value(key, model).get("n") or {}
-    return int(sizes.get("relations") or 0)
+def _relations(findings: Findings, key: str, model: str) -> set[str]:
+    """Relations in which a measure has a value."""
+    return {
+        row["relation"]
+        for row in findings.content.get("by_relation", [])
+        if (row["key"], row["model"]) == (key, model) and is_number(row["value"])
+    }
 
 
 def _is_of_chance(findings: Findings, model: str) -> bool:

@@ -120,6 +120,7 @@ def summarise(
         "gains_by_chance": by_chance,
         "flips": with_adjusted_p(facts.flips, settings),
         "noise": facts.noise,
+        "no_answer": facts.no_answer,
         "baselines": facts.baselines,
         "power": entries.power,
         "choices": {

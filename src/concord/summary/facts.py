@@ -22,7 +22,14 @@ from concord.summary.answers import (
     dataset_of,
     per_context,
 )
-from concord.summary.estimates import Outcome, Pair, Sample, add_pairs, mean_outcome
+from concord.summary.estimates import (
+    Outcome,
+    Pair,
+    Sample,
+    add_pairs,
+    mean_outcome,
+    number,
+)
 from concord.summary.flips import flips_between, near_tie_share, noise_of
 from concord.summary.outcomes import core_outcomes, family_outcomes
 from concord.summary.truth import add_truth
@@ -37,6 +44,8 @@ class FactSummary:
     sample: Sample | None
     flips: dict[str, Any]
     noise: dict[str, Any]
+    no_answer: dict[str, float | None]
+    """Share of each model's own prompts whose answer could not be read."""
     baselines: dict[str, Any]
     notes: list[str]
 
@@ -47,7 +56,7 @@ def summarise_facts(run: Run, progress: Callable[[str], None]) -> FactSummary:
     noise = {model: noise_of(run, model) for model in models}
     facts = common_facts(run, models)
     if facts is None:
-        return FactSummary(None, {}, _shown(noise), {}, ["no rows of facts"])
+        return FactSummary(None, {}, _shown(noise), {}, {}, ["no rows of facts"])
     sample = Sample(
         ANALYSIS,
         dataset_of(run),
@@ -57,12 +66,15 @@ def summarise_facts(run: Run, progress: Callable[[str], None]) -> FactSummary:
         True,
     )
     base_answers, flips, notes = None, {}, _notes(facts, sample, noise)
+    no_answer: dict[str, float | None] = {}
     reduced = ahead(lambda name: _reduce(run, facts, name, noise[name]), models)
     for model, (found, outcomes) in zip(models, reduced, strict=True):
         progress(f"facts: {model}")
         for contexts, answers in found.items():
             _add(sample, model, contexts, outcomes[contexts], answers)
             rate = no_answer_rate(answers.predictions)
+            if contexts == "study":
+                no_answer[model] = number(rate)
             if rate > 0:
                 notes.append(
                     f"{rate:.1%} of {model}'s prompts ({contexts}) have no answer"
@@ -78,7 +90,9 @@ def summarise_facts(run: Run, progress: Callable[[str], None]) -> FactSummary:
             flips[model] = flips_between(base_answers, own, deltas)
     add_pairs(sample, models)
     add_truth(sample, run, facts, progress)
-    return FactSummary(sample, flips, _shown(noise), _baselines(facts), notes)
+    return FactSummary(
+        sample, flips, _shown(noise), no_answer, _baselines(facts), notes
+    )
 
 
 def _reduce(
@@ -183,8 +197,8 @@ def _notes(facts: Facts, sample: Sample, noise: dict[str, Any]) -> list[str]:
     single = int((np.bincount(sample.clusters.stratum) == 1).sum())
     if single:
         notes.append(
-            f"{single} relations have one subject: they add nothing to the width of "
-            "the intervals"
+            f"{single} of {len(sample.strata)} relations have a single subject: they "
+            "add nothing to the width of the intervals"
         )
     missing = [model for model, found in noise.items() if not found]
     if missing:
