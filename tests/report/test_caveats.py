@@ -46,7 +46,7 @@ def test_power_names_measure_data_set_and_the_models_it_is_adjusted_for():
     ]
     told = _told(measures=measures, power=power)
     assert (
-        "A true difference below these would be missed more than one time in five at "
+        "A true difference below these may be missed more than one time in five at "
         "this size, from model to model: accuracy on mmlu, .031 to .042 (2 tuned "
         "models tested at once)."
     ) in told

@@ -156,7 +156,7 @@ def _power(findings: Findings) -> list[str]:
         for key, entries in found.items()
     ]
     return [
-        "A true difference below these would be missed more than one time in five at "
+        "A true difference below these may be missed more than one time in five at "
         f"this size, from model to model: {'; '.join(spans)}."
     ]
 
