@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from concord.metrics.bootstrap import cluster_units
 from concord.metrics.spread import (
     accuracy_by_setting,
     estimate_spread,
@@ -117,3 +118,48 @@ def test_exchanged_instructions_equal_a_plain_loop():
     # A spread's standard deviation is about 5 points: .08 over 4,000 draws.
     assert found.expected == pytest.approx(np.mean(slow), abs=0.4)
     assert found.expected_high == pytest.approx(np.quantile(slow, 0.95), abs=1.3)
+
+
+@pytest.mark.parametrize(
+    "spread", [spread_over_instructions, spread_over_orders, spread_over_settings]
+)
+def test_like_questions_of_equal_settings_seldom_exceed_their_noise(spread):
+    """Ten questions of a cluster are answered as one: 30 answers, not 300."""
+    rng = np.random.default_rng(5)
+    clusters = cluster_units(np.zeros(300), np.repeat(np.arange(30), 10))
+    exceeding = 0
+    for seed in range(100):
+        right = rng.random((30, 3, 3)) < rng.random((30, 1, 1))
+        found = estimate_spread(
+            np.repeat(right, 10, axis=0),
+            spread,
+            clusters=clusters,
+            replicates=200,
+            seed=seed,
+        )
+        exceeding += found.exceeds_noise
+    # At most 5 % of 100, and three standard errors.
+    assert exceeding <= 11
+
+
+def test_copies_of_questions_leave_estimates_as_they_are():
+    right = np.random.default_rng(6).random((50, 3, 2)) < 0.5
+    clusters = cluster_units(np.zeros(150), np.repeat(np.arange(50), 3))
+    for spread in (spread_over_instructions, spread_over_settings):
+        once = estimate_spread(right, spread, replicates=4000)
+        thrice = estimate_spread(
+            np.repeat(right, 3, axis=0), spread, clusters=clusters, replicates=4000
+        )
+        assert thrice.value == pytest.approx(once.value)
+        # A spread's standard deviation is about 4 points: .06 over 4,000 draws.
+        assert thrice.expected == pytest.approx(once.expected, abs=0.3)
+        assert thrice.expected_high == pytest.approx(once.expected_high, abs=1.3)
+        assert thrice.low == pytest.approx(once.low, abs=1.3)
+
+
+def test_a_spread_at_its_bound_does_not_exceed_it_by_rounding():
+    right = np.random.default_rng(21).random((11, 3, 1)) < 0.5
+    found = estimate_spread(right, replicates=300)
+    assert found.value == pytest.approx(found.expected_high, abs=1e-9)
+    assert found.value > found.expected_high
+    assert not found.exceeds_noise

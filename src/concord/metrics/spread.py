@@ -13,12 +13,16 @@ from math import comb, factorial
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from concord.metrics.bootstrap import Clusters
+
 Spread = Callable[
     [Float[np.ndarray, "*batch instruction order"]], Float[np.ndarray, "*batch"]
 ]
 _BLOCK = 1 << 22
 _MOST_SUBSETS = 4096
 _MOST_EXCHANGES = 720
+_ROUNDING = 1e-9
+"""Points of accuracy by which equal spreads may differ."""
 
 
 def accuracy_by_setting(
@@ -74,7 +78,7 @@ class SpreadEstimate:
     low: float
     high: float
     expected: float
-    """Mean spread when what is compared is exchanged at random within every question:
+    """Mean spread when what is compared is exchanged at random within every cluster:
     instructions in all orders alike, orders in all instructions, or all settings."""
     expected_high: float
     """Upper end of that, at the same level: a spread below it may be noise alone."""
@@ -82,24 +86,29 @@ class SpreadEstimate:
     @property
     def exceeds_noise(self) -> bool:
         """The spread is larger than equal settings would give at this level."""
-        return self.value > self.expected_high
+        return self.value - self.expected_high > _ROUNDING
 
 
 def estimate_spread(
     is_right: Bool[np.ndarray, "question instruction order"],
     spread: Spread = spread_over_instructions,
     *,
+    clusters: Clusters | None = None,
     level: float = 0.95,
     replicates: int = 2000,
     seed: int = 0,
 ) -> SpreadEstimate:
-    """A spread with its bootstrap interval over questions and its noise level.
+    """A spread with its bootstrap interval and its noise level.
+
+    Questions of one cluster may favour the same setting by chance, all together: they
+    are drawn, and their settings exchanged, together.
 
     Args:
         is_right: Whether each question is answered rightly in each setting.
         spread: One of the three spreads.
+        clusters: Of the questions; without it each stands alone.
         level: Coverage of the interval, and of the bound on noise.
-        replicates: Resamples of questions, and permutations of settings.
+        replicates: Resamples of clusters, and permutations of settings.
         seed: Of both.
 
     Raises:
@@ -110,13 +119,18 @@ def estimate_spread(
         raise ValueError(f"spread needs 2 or more settings, got {is_right.shape[1:]}")
     if question_count == 0:
         return SpreadEstimate(*[float("nan")] * 5)
-    flat = is_right.reshape(question_count, -1).astype(np.float64)
+    rights = is_right.reshape(question_count, -1).astype(np.float64)
+    sizes = np.ones((question_count, 1))
+    if clusters is not None:
+        rights, sizes = clusters.sums(rights), clusters.sums(sizes)
     shape = (replicates, instructions, orders)
     rng = np.random.default_rng(seed)
     tail = (1 - level) / 2
-    resampled = 100 * _resampled_means(flat, replicates, rng)
+    resampled = 100 * _resampled_means(rights, sizes, replicates, rng)
     low, high = np.quantile(spread(resampled.reshape(shape)), [tail, 1 - tail])
-    shuffled = spread(100 * _noise_means(is_right, spread, replicates, rng))
+    right_counts = rights.reshape(-1, instructions, orders)
+    moved = _noise_sums(right_counts, spread, replicates, rng)
+    shuffled = spread(100 * moved / question_count)
     return SpreadEstimate(
         float(spread(accuracy_by_setting(is_right))),
         float(low),
@@ -127,79 +141,87 @@ def estimate_spread(
 
 
 def _resampled_means(
-    flat: Float[np.ndarray, "question setting"],
+    rights: Float[np.ndarray, "cluster setting"],
+    sizes: Float[np.ndarray, "cluster 1"],
     replicates: int,
     rng: np.random.Generator,
 ) -> Float[np.ndarray, "replicate setting"]:
-    """Mean of each setting over questions drawn with replacement.
+    """Mean of each setting over clusters drawn with replacement.
 
-    Questions answered alike in all settings are one kind; only how often each kind is
+    Clusters answered alike in all settings are one kind; only how often each kind is
     drawn matters.
     """
-    kinds, counts = np.unique(flat, axis=0, return_counts=True)
-    drawn = rng.multinomial(len(flat), counts / len(flat), size=replicates)
-    return drawn @ kinds / len(flat)
+    rows = np.concatenate([rights, sizes], axis=1)
+    kinds, counts = np.unique(rows, axis=0, return_counts=True)
+    drawn = rng.multinomial(len(rows), counts / len(rows), size=replicates) @ kinds
+    return drawn[:, :-1] / drawn[:, -1:]
 
 
-def _noise_means(
-    is_right: Bool[np.ndarray, "question instruction order"],
+def _noise_sums(
+    rights: Float[np.ndarray, "cluster instruction order"],
     spread: Spread,
     replicates: int,
     rng: np.random.Generator,
 ) -> Float[np.ndarray, "replicate instruction order"]:
-    """Means if what the spread compares were equally good, and all else as it is."""
+    """Sums if what the spread compares were equally good, and all else as it is."""
     if spread is spread_over_instructions:
-        return _exchanged_means(is_right, replicates, rng)
+        return _exchanged_sums(rights, replicates, rng)
     if spread is spread_over_orders:
-        return _exchanged_means(is_right.swapaxes(1, 2), replicates, rng).swapaxes(1, 2)
-    flat = is_right.reshape(len(is_right), -1).astype(np.float64)
-    shuffled = _shuffled_means(flat, replicates, rng)
-    return shuffled.reshape(replicates, *is_right.shape[1:])
+        return _exchanged_sums(rights.swapaxes(1, 2), replicates, rng).swapaxes(1, 2)
+    flat = rights.reshape(len(rights), -1)
+    if flat.max() > 1:
+        found = _exchanged_sums(flat[:, :, None], replicates, rng)
+    else:
+        found = _shuffled_sums(flat, replicates, rng)
+    return found.reshape(replicates, *rights.shape[1:])
 
 
-def _exchanged_means(
-    is_right: Bool[np.ndarray, "question setting fixed"],
+def _exchanged_sums(
+    rights: Float[np.ndarray, "cluster setting fixed"],
     replicates: int,
     rng: np.random.Generator,
 ) -> Float[np.ndarray, "replicate setting fixed"]:
-    """Means after whole settings are exchanged at random within every question.
+    """Sums after whole settings are exchanged at random within every cluster.
 
-    Questions answered alike are one kind: how often each exchange falls to them is one
-    draw.
+    Clusters answered alike are one kind: how often each exchange falls to them is one
+    draw; where they are fewer than the exchanges, each is dealt one.
     """
-    _, setting_count, fixed_count = is_right.shape
+    _, setting_count, fixed_count = rights.shape
     exchanges = _exchanges(setting_count, rng)
-    cells = setting_count * fixed_count
-    kinds, sizes = np.unique(
-        is_right.reshape(len(is_right), cells), axis=0, return_counts=True
-    )
-    total = np.zeros((replicates, cells))
-    for kind, size in zip(kinds, sizes, strict=True):
-        moved = kind.reshape(setting_count, fixed_count)[exchanges]
-        found, times = np.unique(
-            moved.reshape(len(exchanges), cells), axis=0, return_counts=True
-        )
-        drawn = rng.multinomial(size, times / len(exchanges), size=replicates)
-        total += drawn @ found.astype(np.float64)
-    shape = (replicates, setting_count, fixed_count)
-    return total.reshape(shape) / len(is_right)
+    kinds, sizes = np.unique(rights, axis=0, return_counts=True)
+    total = np.zeros((replicates, setting_count * fixed_count))
+    for kind, size in zip(kinds, sizes.tolist(), strict=True):
+        moved = kind[exchanges].reshape(len(exchanges), -1)
+        if size < len(exchanges):
+            dealt = rng.integers(len(exchanges), size=(size, replicates))
+            for row in dealt:
+                total += moved[row]
+        else:
+            even = np.full(len(exchanges), 1 / len(exchanges))
+            total += rng.multinomial(size, even, size=replicates) @ moved
+    return total.reshape(replicates, setting_count, fixed_count)
 
 
 def _exchanges(
     count: int, rng: np.random.Generator
 ) -> Int[np.ndarray, "exchange setting"]:
-    """All orders of so many settings; as many drawn ones where they are too many."""
+    """All orders of so many settings; drawn ones where they are too many.
+
+    Each is drawn with all its rotations, so that every setting stands in every place
+    equally often.
+    """
     if factorial(count) <= _MOST_EXCHANGES:
         return np.array(list(permutations(range(count))))
-    return np.array([rng.permutation(count) for _ in range(_MOST_EXCHANGES)])
+    drawn = [rng.permutation(count) for _ in range(_MOST_EXCHANGES // count)]
+    return np.array([np.roll(one, by) for one in drawn for by in range(count)])
 
 
-def _shuffled_means(
+def _shuffled_sums(
     flat: Float[np.ndarray, "question setting"],
     replicates: int,
     rng: np.random.Generator,
 ) -> Float[np.ndarray, "replicate setting"]:
-    """Mean of each setting after settings are exchanged within every question.
+    """Sum of each setting after settings are exchanged within every question.
 
     Which settings are right is drawn anew for each question, as many as were right. The
     questions with none or all right add a constant. Questions with equally many right
@@ -218,7 +240,7 @@ def _shuffled_means(
             total += _by_subset(size, right, setting_count, replicates, rng)
         else:
             total += _by_question(size, right, setting_count, replicates, rng)
-    return total / len(flat)
+    return total
 
 
 def _by_subset(

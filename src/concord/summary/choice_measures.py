@@ -47,8 +47,9 @@ CHOICE_MEASURES: dict[str, Measure] = {
         _SPREAD,
         title="Spread by noise alone",
         meaning="The spread expected if all settings were equally good: settings "
-        "exchanged at random within every question. The upper end bounds it.",
-        formula="mean spread over permutations of settings within questions",
+        "exchanged at random within every question, or cluster of like ones. The upper "
+        "end bounds it.",
+        formula="mean spread over permutations of settings within clusters",
         better=None,
         words=NEUTRAL,
     ),

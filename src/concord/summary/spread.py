@@ -140,7 +140,7 @@ def _value(
         "high": number(min(high, 1.0)),
         "relations_low": None,
         "relations_high": None,
-        **_noise(right, spread, settings),
+        **_noise(right, spread, draws.clusters, settings),
         "n": _counts(right, draws.clusters),
         "contexts_sd": None,
         "micro": None,
@@ -149,12 +149,16 @@ def _value(
 
 
 def _noise(
-    right: Bool[np.ndarray, "wording order item"], spread: Spread, settings: Settings
+    right: Bool[np.ndarray, "wording order item"],
+    spread: Spread,
+    clusters: Clusters,
+    settings: Settings,
 ) -> dict[str, Any]:
     """What the spread would be if all settings were equally good."""
     noise = estimate_spread(
         np.moveaxis(right, -1, 0),
         spread,
+        clusters=clusters,
         level=settings.level,
         replicates=settings.replicates,
         seed=settings.seed,
