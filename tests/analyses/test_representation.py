@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from small_study import SUBJECTS, TOWNS, write_lines
 
 from concord.analyses import representation
 from concord.analyses.geometry import SetCosines, codes
@@ -112,6 +113,26 @@ def test_centred_cosines_equal_the_definition(task: Task, rows):
         own = [states[s] - mean for s in group.sentences]
         expected = np.mean([cosine(a, b) for a, b in combinations(own, 2)])
         assert found[group.id]["cos_para"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_fact_of_one_prompt_moves_no_mean(settings: dict[str, Any], tmp_path: Path):
+    """It is never run, so nothing of it is subtracted."""
+    wordings = ("[X] was born in [Y].", "[X] comes from [Y].")
+    paired = [(subject, wording) for subject in SUBJECTS for wording in wordings]
+    alone = [(f"{subject} the Younger", wordings[0]) for subject in SUBJECTS]
+    found = []
+    for name, asked in {"paired": paired, "more": paired + alone}.items():
+        rows = [
+            {"relation": "R", "subject": s, "template": w, "object": TOWNS[i % 4]}
+            for i, (s, w) in enumerate(asked)
+        ]
+        write_lines(tmp_path / f"{name}.jsonl", rows)
+        facts = {"source": str(tmp_path / f"{name}.jsonl"), "multi_object": "any"}
+        task = task_of(settings, facts=facts, representation={"datasets": ["pararel"]})
+        found.append(rows_of(task))
+    (dataset,) = task.data.sentences
+    assert dataset.counts["sets_of_one"] == len(SUBJECTS)
+    assert found[0] == found[1]
 
 
 def test_the_lexical_rows_are_the_share_of_equal_last_tokens(task: Task, rows):

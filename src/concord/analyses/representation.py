@@ -81,7 +81,7 @@ def _encode(task: Task, dataset: SentenceData, context: Context) -> _Sentences:
     prompts = list(dict.fromkeys(prompt.ids for prompt in encoded))
     number = {ids: index for index, ids in enumerate(prompts)}
     place = {t: number[p.ids] for t, p in zip(texts, encoded, strict=True)}
-    sets = [group for group in dataset.sets if len(group.sentences) > 1]
+    sets = dataset.sets
     groups = [group.sentences for group in sets]
     groups += [(pair.first, pair.second) for pair in dataset.pairs]
     members = [np.array([place[text] for text in group]) for group in groups]

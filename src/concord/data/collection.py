@@ -104,7 +104,7 @@ def read_collection(study: Study) -> Collection:
     if needs_facts or "pararel" in datasets:
         facts = _read_facts(study)
     sentences = tuple(
-        _facts_as_sentences(facts)
+        _facts_as_sentences(facts, study.facts.source)
         if name == "pararel" and facts is not None
         else _read_sentences(name, study)
         for name in datasets
@@ -176,9 +176,15 @@ def _read_facts(study: Study) -> FactData:
     return draw_facts(data, study.limit, study.seed)
 
 
-def _facts_as_sentences(facts: FactData) -> SentenceData:
-    """All templates of a fact as one paraphrase set; the subject is the cluster."""
-    sets = tuple(
+def _facts_as_sentences(facts: FactData, source: str) -> SentenceData:
+    """All templates of a fact as one paraphrase set; the subject is the cluster.
+
+    A fact with one prompt has no paraphrase: it is left out and counted.
+
+    Raises:
+        DataError: No fact has two prompts.
+    """
+    found = tuple(
         ParaphraseSet(
             id=fact.id,
             sentences=tuple(prompt for _, prompt in relation.prompts_of(fact)),
@@ -188,11 +194,24 @@ def _facts_as_sentences(facts: FactData) -> SentenceData:
         for relation in facts.relations
         for fact in relation.facts
     )
+    sets = tuple(group for group in found if len(group.sentences) > 1)
+    if not sets:
+        raise DataError(
+            f"representation.datasets: found pararel, but one prompt for each of the "
+            f"{len(found):,} facts of {source}; needed a fact with two or more; give "
+            "relations with more templates, or leave pararel out"
+        )
     counts = {
         "sets": len(sets),
         "sentences": sum(len(group.sentences) for group in sets),
+        "sets_of_one": len(found) - len(sets),
     }
-    return SentenceData(name="pararel", sets=sets, counts=counts)
+    notes = []
+    if source != "pararel":
+        notes.append(f"The filled templates of the facts in {source}, not ParaRel's.")
+    if count := counts["sets_of_one"]:
+        notes.append(f"{count:,} facts of one prompt left out: they have no pair.")
+    return SentenceData(name="pararel", sets=sets, counts=counts, notes=tuple(notes))
 
 
 def _read_sentences(name: str, study: Study) -> SentenceData:
