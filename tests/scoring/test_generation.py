@@ -113,30 +113,61 @@ def test_equal_prompts_are_run_once_and_counted_each(llama: ScoringModel):
     assert sum(done) == 3
 
 
-def test_memory_that_runs_out_halves_the_batch(llama: ScoringModel, monkeypatch):
-    expected = continue_greedily(llama, PROMPTS, max_tokens=2, end_ids=())
-    write, sizes = generation._write, []
+def fits(monkeypatch: pytest.MonkeyPatch, most: int) -> list[tuple[int, int]]:
+    """Memory for so many rows; noted are prompts and rows of every step tried."""
+    read, tried = generation._Steps.read, []
 
-    def greedy(steps: Any, *given: Any) -> Any:
-        sizes.append(steps.count)
-        if steps.count > 1:
+    def greedy(steps: Any) -> Any:
+        found = read(steps)
+        tried.append((steps.count, len(found)))
+        if len(found) > most:
             raise torch.OutOfMemoryError("no room")
-        return write(steps, *given)
+        return found
 
-    monkeypatch.setattr(generation, "_write", greedy)
+    monkeypatch.setattr(generation._Steps, "read", greedy)
+    return tried
+
+
+def test_memory_that_runs_out_halves_the_batch(llama: ScoringModel, monkeypatch):
+    prompts = [*PROMPTS, *((1, 5 + place, 7) for place in range(20))]
+    expected = continue_greedily(llama, prompts, max_tokens=2, end_ids=())
+    tried = fits(monkeypatch, 8)
+    budget = TokenBudget(160)
+    found = continue_greedily(llama, prompts, max_tokens=2, end_ids=(), budget=budget)
+    assert found == expected
+    assert budget.positions < 160 and max(rows for _, rows in tried) == 32
+    assert {rows for _, rows in tried if rows <= 8} == {8}
+
+
+@pytest.mark.parametrize("most", [1, 2, 4])
+def test_fewer_copies_are_made_where_memory_holds_few_rows(
+    llama: ScoringModel, monkeypatch, most: int
+):
+    expected = continue_greedily(llama, PROMPTS, max_tokens=2, end_ids=())
+    tried = fits(monkeypatch, most)
     budget = TokenBudget()
     found = continue_greedily(llama, PROMPTS, max_tokens=2, end_ids=(), budget=budget)
-    assert found == expected
-    assert budget.positions < TokenBudget().positions and max(sizes) > 1
+    for one, other in zip(found, expected, strict=True):
+        assert one.tokens == other.tokens
+        assert one.log_probability == pytest.approx(other.log_probability, abs=1e-5)
+    tried.clear()
+    continue_greedily(llama, PROMPTS, max_tokens=2, end_ids=(), budget=budget)
+    assert max(rows for _, rows in tried) == most
+
+
+def test_copies_count_among_the_positions_of_a_batch(llama: ScoringModel, monkeypatch):
+    tried = fits(monkeypatch, 64)
+    prompts = [(1, 5 + place, 7) for place in range(20)]
+    budget = TokenBudget(15 * 4)
+    continue_greedily(llama, prompts, max_tokens=1, end_ids=(), budget=budget)
+    assert tried == [(8, 8), (8, 8), (4, 8)]
 
 
 def test_an_answer_that_never_fits_is_a_users_error(llama: ScoringModel, monkeypatch):
-    def never(*given: Any) -> Any:
-        raise torch.OutOfMemoryError("no room")
-
-    monkeypatch.setattr(generation, "_write", never)
+    tried = fits(monkeypatch, 0)
     with pytest.raises(ModelError, match="prompt of 5 tokens: out of memory on a sing"):
         continue_greedily(llama, PROMPTS, max_tokens=2, end_ids=())
+    assert [rows for _, rows in tried] == [8, 4, 2, 1]
 
 
 def test_a_prompt_without_room_for_its_answer_is_refused(llama: ScoringModel):

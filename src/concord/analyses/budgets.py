@@ -23,4 +23,5 @@ def remembered_budget(
     return TokenBudget(
         min(first, task.budgets.get(key, first)),
         remember=partial(task.budgets.__setitem__, key),
+        is_known=key in task.budgets,
     )

@@ -30,10 +30,13 @@ class TokenBudget:
     positions: int = CPU_POSITIONS
     remember: Callable[[int], None] = lambda positions: None
     """Told the positions whenever they were halved."""
+    is_known: bool = False
+    """Memory has run out: the positions are what it holds, no longer a guess."""
 
     def halve(self, fed: int) -> None:
         """Remember that so many positions were too many."""
         self.positions = max(1, min(self.positions, fed) // 2)
+        self.is_known = True
         self.remember(self.positions)
 
 
@@ -57,7 +60,7 @@ def run_or_halve(
     Args:
         run: The batch.
         budget: What is halved.
-        rows: Of the batch.
+        rows: Of the batch, copies included.
         width: Positions of one row.
         who: The model or the prompt, for the message.
 

@@ -1,8 +1,9 @@
 """Greedy continuations of prompts, the same whatever stands beside a prompt.
 
-Prompts of one length go together, so nothing is padded, and a batch is never left with
-a single row: both move numbers enough to change an answer. At a tie the lowest id wins.
-Prompts with equal ids are run once.
+Prompts of one length go together, so nothing is padded, and a batch is filled up with
+copies: both padding and a few rows move numbers enough to change an answer. Only where
+memory has run out are there fewer rows. At a tie the lowest id wins. Prompts with equal
+ids are run once.
 """
 
 from collections import Counter, defaultdict
@@ -28,7 +29,8 @@ from concord.scoring.passes import ScoringModel
 from concord.scoring.trie import Tokens
 
 _LEAST_ROWS = 8
-"""Rows of a batch at least, copies included: fewer go through other kernels."""
+"""Rows of a batch at least, copies included: fewer go through other kernels. They may
+be more than a guessed budget has room for, never more than a known one."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def continue_greedily(
         forbidden: Tokens that are never written, as padding.
         is_over: Whether the tokens so far hold a stop, asked after each token.
         head_dtype: See `unembed`.
-        budget: Positions per batch, halved when memory runs out.
+        budget: Positions per batch, copies included, halved when memory runs out.
         progress: Told how many prompts have just been finished.
 
     Raises:
@@ -76,15 +78,15 @@ def continue_greedily(
     members = Counter(tuple(prompt) for prompt in prompts)
     found: dict[Tokens, Continuation] = {}
 
-    def write(batch: list[Tokens]) -> list[Continuation]:
-        steps = _Steps(model, batch, head_dtype, tuple(forbidden))
+    def write(batch: list[Tokens], rows: int) -> list[Continuation]:
+        steps = _Steps(model, batch, rows, head_dtype, tuple(forbidden))
         return _write(steps, max_tokens, frozenset(end_ids), is_over)
 
     while waiting := [prompt for prompt in members if prompt not in found]:
-        for batch in _batches(waiting, max_tokens, budget):
+        for batch, rows in _batches(waiting, max_tokens, budget):
             written = run_or_halve(
-                *(partial(write, batch), budget),
-                rows=len(batch),
+                *(partial(write, batch, rows), budget),
+                rows=rows,
                 width=len(batch[0]) + max_tokens,
                 who=f"an answer to a prompt of {len(batch[0])} tokens",
             )
@@ -104,10 +106,10 @@ class _Steps:
         self,
         model: ScoringModel,
         prompts: Sequence[Tokens],
+        rows: int,
         head_dtype: HeadDtype,
         forbidden: Tokens,
     ) -> None:
-        rows = max(_LEAST_ROWS, 1 << (len(prompts) - 1).bit_length())
         filled = [prompts[index % len(prompts)] for index in range(rows)]
         self.count = len(prompts)
         self._model = model
@@ -211,17 +213,24 @@ def _write(
 
 def _batches(
     prompts: Sequence[Tokens], max_tokens: int, budget: TokenBudget
-) -> Iterator[list[Tokens]]:
-    """Prompts of one length together, the longest first; read lazily."""
+) -> Iterator[tuple[list[Tokens], int]]:
+    """Prompts of one length together, the longest first; read lazily.
+
+    Yields:
+        Prompts, and how many rows copies of them fill: a power of two.
+    """
     by_length: dict[int, list[Tokens]] = defaultdict(list)
     for prompt in prompts:
         by_length[len(prompt)].append(prompt)
     for length in sorted(by_length, reverse=True):
         own, start = sorted(by_length[length]), 0
         while start < len(own):
-            count = max(1, budget.positions // (length + max_tokens))
-            yield own[start : start + count]
-            start += count
+            fitting = max(1, budget.positions // (length + max_tokens))
+            most = 1 << (fitting.bit_length() - 1)
+            taken = own[start : start + most]
+            least = min(_LEAST_ROWS, most) if budget.is_known else _LEAST_ROWS
+            yield taken, max(least, 1 << (len(taken) - 1).bit_length())
+            start += len(taken)
 
 
 def _refuse_long(
