@@ -4,6 +4,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pytest
 
 from concord.metrics.bootstrap import cluster_units
 from concord.report.choices import choice_figures
@@ -43,6 +44,48 @@ def test_no_spread_is_said_to_differ_whose_adjusted_p_is_too_large():
     unseen = [entry for entry in outside if entry["p_adjusted"] > 0.05]
     assert unseen
     assert {entry["verdict"] for entry in unseen} == {"no difference seen"}
+
+
+def words_said(
+    base: tuple[float, float], tuned: tuple[float, float], runs: int = 40
+) -> list[str]:
+    """Of models with (share of questions known, points by which wordings differ)."""
+    rng = np.random.default_rng(11)
+    clusters = cluster_units(np.zeros(QUESTIONS), np.arange(QUESTIONS))
+    said = []
+    for seed in range(runs):
+        rights = {}
+        for name, (known, moved) in (("base", base), ("tuned", tuned)):
+            gain = np.array([0, moved / 2, moved])[:, None, None] / (1 - known)
+            chance = np.where(rng.random(QUESTIONS) < known, 1.0, 0.25 + gain)
+            rights[name, "study"] = rng.random((3, 3, QUESTIONS)) < chance
+        settings = Settings(200, 200, 0.95, seed)
+        entries = spread_entries("d", clusters, rights, ["base", "tuned"], settings)
+        by_key = {entry["key"]: entry for entry in entries}
+        said.append(by_key["choices.d.spread"]["differences"][0]["verdict"])
+    return said
+
+
+@pytest.mark.parametrize("moved", [0.0, 0.04])
+def test_a_more_accurate_model_is_not_more_consistent_for_its_smaller_noise(moved):
+    """Of equal true spreads the less accurate model has the larger one by noise."""
+    said = words_said((0.2, moved), (0.93, moved))
+    # At most 5 % of 40, and two standard errors.
+    assert len(said) - said.count("no difference seen") <= 4
+
+
+@pytest.mark.parametrize(
+    ("base", "tuned", "word"),
+    [
+        ((0.2, 0.25), (0.2, 0.0), "more consistent"),
+        ((0.2, 0.25), (0.8, 0.0), "more consistent"),
+        ((0.8, 0.0), (0.2, 0.25), "less consistent"),
+    ],
+)
+def test_a_model_that_wording_moves_is_found_beside_one_that_it_does_not(
+    base, tuned, word
+):
+    assert words_said(base, tuned).count(word) >= 36
 
 
 def test_every_spread_stands_beside_what_noise_would_give():

@@ -15,7 +15,8 @@ _ACCURACY = Measure(
 _SPREAD = Measure(
     "Choice spread",
     "How far accuracy moves with the instruction: best minus worst, mean over orders "
-    "of the options.",
+    "of the options. Noise adds to it; a difference between models is shown as "
+    "measured, and claimed only where noise cannot have made it.",
     "mean_o [ max_i acc(i, o) - min_i acc(i, o) ]",
     better="lower",
     words=_SENSITIVE,
