@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from concord.metrics.bootstrap import bootstrap, cluster_units, influence
+from concord.metrics.few_clusters import precision
 from concord.metrics.intervals import (
     bca_interval,
     percentile_interval,
@@ -82,6 +83,36 @@ def test_band_holds_a_whole_curve_as_often_as_it_says():
         low, high = simultaneous_band(drawn.within, drawn.estimate, 0.95)
         hits += bool(((low <= 0) & (high >= 0)).all())
     assert 0.90 <= hits / 300 <= 0.98
+
+
+@pytest.mark.parametrize("count", [8, 12, 20])
+def test_a_band_of_few_clusters_holds_the_curve_nine_times_in_ten(count):
+    """Over 33 layers; stretched as an interval is it held .70 of curves of eight."""
+    rng = np.random.default_rng(count)
+    clusters = cluster_units(np.zeros(count), np.arange(count))
+    found = precision(np.ones((count, 33)), clusters=clusters)
+    one, hits = np.zeros(33, int), 0
+    for sample in range(300):
+        drawn = bootstrap(
+            rng.normal(size=(count, 33)),
+            np.ones((count, 1)),
+            clusters=clusters,
+            denominator_of=one,
+            replicates=400,
+            seed=sample,
+        )
+        low, high = simultaneous_band(drawn.within, drawn.estimate, 0.95, found)
+        hits += bool(((low <= 0) & (high >= 0)).all())
+    # Two standard errors below .90.
+    assert 0.865 <= hits / 300 <= 0.98
+
+
+def test_a_band_of_one_layer_reaches_as_far_as_its_interval():
+    clusters = cluster_units(np.zeros(12), np.arange(12))
+    found = precision(np.ones((12, 1)), clusters=clusters)
+    replicates = np.random.default_rng(8).normal(size=(20_000, 1))
+    band = simultaneous_band(replicates, np.zeros(1), 0.95, found)
+    assert band[1, 0] == pytest.approx(stats.t.ppf(0.975, 11), rel=0.03)
 
 
 def test_a_point_that_never_varies_has_a_band_of_no_width():

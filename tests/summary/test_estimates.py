@@ -1,13 +1,14 @@
 """Many outcomes reduced at once are the same as each one by itself."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from concord.metrics.bootstrap import cluster_units
 from concord.metrics.significance import adjust_p
-from concord.summary.curves import with_band
+from concord.summary.curves import NO_BAND, with_band
 from concord.summary.entries import measure_entries, power_entries
 from concord.summary.estimates import (
     NO_INTERVAL,
@@ -150,13 +151,25 @@ def test_a_curve_over_single_clusters_has_no_interval_and_says_so():
 
 
 def test_a_band_of_few_subjects_is_wider_than_their_intervals():
-    clusters = cluster_units(np.zeros(6), np.arange(6))
-    sample = Sample("extraction", "pararel", clusters, ("a",), "macro", True)
-    layers = [mean_outcome(np.random.default_rng(at).random((1, 6))) for at in range(5)]
-    curve = with_band(resample(sample, layers, SETTINGS), SETTINGS)
+    curve = _curve_of(8)
     assert curve["reason"] is None
     for low, band in zip(curve["low"], curve["band_low"], strict=True):
         assert band < low
+
+
+def test_a_curve_of_still_fewer_subjects_has_intervals_but_no_band():
+    curve = _curve_of(7)
+    assert None not in curve["low"]
+    assert curve["band_low"] == curve["band_high"] == [None] * 5
+    assert curve["reason"] == NO_BAND
+
+
+def _curve_of(count: int) -> dict[str, Any]:
+    clusters = cluster_units(np.zeros(count), np.arange(count))
+    sample = Sample("extraction", "pararel", clusters, ("a",), "macro", True)
+    rngs = map(np.random.default_rng, range(5))
+    layers = [mean_outcome(rng.random((1, count))) for rng in rngs]
+    return with_band(resample(sample, layers, SETTINGS), SETTINGS)
 
 
 def test_p_values_are_adjusted_as_the_settings_say():

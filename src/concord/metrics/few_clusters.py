@@ -16,6 +16,8 @@ from concord.metrics.bootstrap import Clusters, Weighting, stratum_shares, strat
 
 FEWEST_DEGREES = 4
 """Degrees of freedom (five clusters in one stratum) that an interval needs."""
+FEWEST_DEGREES_OF_BAND = 7
+"""Those that a band needs: with fewer it holds a curve far less often than it says."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +66,19 @@ class Precision:
         degrees = np.where(enough, self.degrees, np.nan)
         tail = (1 + level) / 2
         return self.shortfall * t.ppf(tail, degrees) / norm.ppf(tail)
+
+    def band_reach(self, quantile: float) -> Float[np.ndarray, " column"]:
+        """Standard errors that a band reaches where ``quantile`` of known ones would.
+
+        A band's quantile lies further out than that of an interval, where t and z are
+        further apart.
+
+        Returns:
+            At least ``quantile``; NaN below `FEWEST_DEGREES_OF_BAND`.
+        """
+        enough = self.degrees >= FEWEST_DEGREES_OF_BAND
+        degrees = np.where(enough, self.degrees, np.nan)
+        return self.shortfall * t.isf(norm.sf(quantile), degrees)
 
 
 def precision(

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from scipy.stats import norm
 
 from concord.metrics.bootstrap import Clusters
+from concord.metrics.few_clusters import Precision
 
 MOST_MISSING = 0.05
 """Share of replicates without any unit up to which there is an interval."""
@@ -89,11 +90,22 @@ def simultaneous_band(
     replicates: Float[np.ndarray, "replicate point"],
     estimate: Float[np.ndarray, " point"],
     level: float,
+    precision: Precision | None = None,
 ) -> Float[np.ndarray, "2 point"]:
     """A band that holds the whole curve with the given chance (max-t).
 
     The half-width at each point is its bootstrap standard error times the quantile of
-    the largest standardised deviation over the points that have an interval.
+    the largest standardised deviation over the points that have an interval; from few
+    clusters, the quantile of Student's t with the same tail.
+
+    Args:
+        replicates: Estimates from resamples.
+        estimate: Estimates from the data.
+        level: Coverage.
+        precision: What the clusters allow to be said; without it they are many.
+
+    Returns:
+        Lower and upper end; NaN at points whose clusters are too few.
 
     Source:
         Montiel Olea & Plagborg-Moller (2019), Simultaneous confidence bands
@@ -108,8 +120,10 @@ def simultaneous_band(
     scale = np.where(error > 0, error, np.inf)
     apart = np.abs(own - middle) / scale
     largest = np.where(np.isnan(apart), 0.0, apart).max(axis=1)
-    half = np.quantile(largest, level) * error
-    band[:, kept] = middle - half, middle + half
+    reach = np.quantile(largest, level)
+    if precision is not None:
+        reach = precision.band_reach(float(reach))[kept]
+    band[:, kept] = middle - reach * error, middle + reach * error
     return band
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from concord.metrics.few_clusters import stretched
 from concord.metrics.intervals import simultaneous_band
 from concord.metrics.rates import mean_present
 from concord.summary.estimates import (
@@ -20,6 +19,8 @@ from concord.summary.estimates import (
     resample,
 )
 
+NO_BAND = "too few subjects to draw from: no band for all layers at once"
+"""Reason for a curve that has intervals at its layers only."""
 _COLUMNS_AT_ONCE = 264
 """Layers of several curves: drawing then costs little, and they need 0.2 GB."""
 _GAP_OF_FACTS = "representation.pararel.gap"
@@ -78,12 +79,12 @@ def _resampled(
 def with_band(drawn: Estimates, settings: Settings) -> dict[str, Any]:
     """A curve's values with pointwise interval and simultaneous band, for JSON.
 
-    Both are null, with a ``reason``, where there are too few clusters to draw from.
+    Either is null, with a ``reason``, where there are too few clusters to draw from.
     """
     low, high = intervals_of(drawn, settings)
-    band = simultaneous_band(drawn.within, drawn.estimate, settings.level)
-    reach = drawn.precision.reach(settings.level)
-    band_low, band_high = stretched(band, drawn.estimate, reach)
+    band_low, band_high = simultaneous_band(
+        drawn.within, drawn.estimate, settings.level, drawn.precision
+    )
     columns = {
         "value": drawn.estimate,
         "low": low,
@@ -92,8 +93,13 @@ def with_band(drawn: Estimates, settings: Settings) -> dict[str, Any]:
         "band_high": band_high,
     }
     shape = {name: [number(one) for one in own] for name, own in columns.items()}
-    is_drawn = np.isfinite(low) | np.isnan(drawn.estimate)
-    return shape | {"reason": None if is_drawn.all() else NO_INTERVAL}
+    measured = np.isfinite(drawn.estimate)
+    reason = None
+    if np.isnan(low[measured]).any():
+        reason = NO_INTERVAL
+    elif np.isnan(band_low[measured]).any():
+        reason = NO_BAND
+    return shape | {"reason": reason}
 
 
 def with_lexical_gaps(curves: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
