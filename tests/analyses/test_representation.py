@@ -1,4 +1,5 @@
-import tempfile
+import tracemalloc
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ import pytest
 import torch
 from small_study import SUBJECTS, TOWNS, write_lines
 
-from concord.analyses import representation
-from concord.analyses.geometry import SetCosines, codes
+from concord.analyses import geometry, representation
+from concord.analyses.geometry import BLOCK_SETS, SetCosines, codes, on_disk
 from concord.analyses.part import Task
 from concord.analyses.representation import dataset_contexts
 from concord.data.collection import read_collection
@@ -120,19 +121,30 @@ def test_a_fact_of_one_prompt_moves_no_mean(settings: dict[str, Any], tmp_path: 
     wordings = ("[X] was born in [Y].", "[X] comes from [Y].")
     paired = [(subject, wording) for subject in SUBJECTS for wording in wordings]
     alone = [(f"{subject} the Younger", wordings[0]) for subject in SUBJECTS]
-    found = []
-    for name, asked in {"paired": paired, "more": paired + alone}.items():
-        rows = [
-            {"relation": "R", "subject": s, "template": w, "object": TOWNS[i % 4]}
-            for i, (s, w) in enumerate(asked)
-        ]
-        write_lines(tmp_path / f"{name}.jsonl", rows)
-        facts = {"source": str(tmp_path / f"{name}.jsonl"), "multi_object": "any"}
-        task = task_of(settings, facts=facts, representation={"datasets": ["pararel"]})
-        found.append(rows_of(task))
-    (dataset,) = task.data.sentences
-    assert dataset.counts["sets_of_one"] == len(SUBJECTS)
-    assert found[0] == found[1]
+    few, more = (
+        task_of(
+            settings,
+            facts={"source": write_facts(tmp_path / f"{len(asked)}.jsonl", asked)},
+            representation={"datasets": ["pararel"]},
+        )
+        for asked in (paired, paired + alone)
+    )
+    assert rows_of(more) == rows_of(few)
+    assert more.data.sentences[0].counts["sets_of_one"] == len(SUBJECTS)
+
+
+def write_facts(path: Path, asked: list[tuple[str, str]]) -> str:
+    rows = [
+        {
+            "relation": "R",
+            "subject": name,
+            "template": text,
+            "object": TOWNS[len(name) % 4],
+        }
+        for name, text in asked
+    ]
+    write_lines(path, rows)
+    return str(path)
 
 
 def test_the_lexical_rows_are_the_share_of_equal_last_tokens(task: Task, rows):
@@ -223,7 +235,7 @@ def test_kinds_of_pairs_equal_the_definition():
     relations, subjects = codes(list("aabbab")), codes(list("xyxyzz"))
     means = vectors[:, 0].astype(float)
     collected = _collected(vectors, [[i] for i in range(6)])
-    parts = collected.across_parts(relations, subjects)
+    parts = collected.across_parts(relations, subjects, state=-1)
     for i in range(6):
         for name, kept in {
             "same_relation": (relations == relations[i]),
@@ -232,7 +244,22 @@ def test_kinds_of_pairs_equal_the_definition():
         }.items():
             others = [j for j in range(6) if kept[j] and j != i]
             expected = np.mean([means[i] @ means[j] for j in others])
-            assert parts[name][i, 0] == pytest.approx(expected, abs=1e-6)
+            assert parts[name][i] == pytest.approx(expected, abs=1e-6)
+
+
+def test_kinds_of_pairs_take_less_memory_than_a_sum_for_each_subject():
+    count, states, width = 16 * BLOCK_SETS, 4, 64
+    vectors = np.ones((1, states, width), np.float32)
+    collected = _collected(vectors, [[0]] * count)
+    relations, subjects = np.arange(count) % 35, np.arange(count) * 9 // 10
+    tracemalloc.start()
+    try:
+        collected.across_parts(relations, subjects, state=-1)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    sums = np.empty((subjects.max() + 1, width))
+    assert peak < sums.nbytes
 
 
 def test_sets_of_one_group_are_not_compared():
@@ -254,9 +281,30 @@ def test_equal_states_have_no_gap_and_one_set_has_no_others():
     assert np.isnan(one.across()).all()
 
 
+def test_what_is_kept_on_disk_leaves_no_file_to_a_killed_process(tmp_path: Path):
+    kept = on_disk((2, 3), tmp_path)
+    kept[1] = 5
+    assert kept.tolist() == [[0, 0, 0], [5, 5, 5]]
+    assert not list(tmp_path.iterdir())
+
+
+def test_states_are_kept_where_the_rows_go(task: Task, tmp_path: Path, monkeypatch):
+    """The system's own place for temporary files may be small."""
+    folders: list[Path | None] = []
+    real = geometry.on_disk
+
+    def noted(shape: tuple[int, ...], folder: Path | None) -> np.memmap:
+        folders.append(folder)
+        return real(shape, folder)
+
+    monkeypatch.setattr(geometry, "on_disk", noted)
+    monkeypatch.setattr(representation, "on_disk", noted)
+    assert rows_of(replace(task, workspace=tmp_path))
+    assert set(folders) == {tmp_path}
+
+
 def _collected(vectors: np.ndarray, members: list[list[int]]) -> SetCosines:
-    folder = Path(tempfile.mkdtemp())
-    collected = SetCosines(folder, len(members), *vectors.shape[1:])
+    collected = SetCosines(len(members), *vectors.shape[1:], folder=None)
     collected.add(0, [np.array(rows) for rows in members], vectors)
     return collected
 

@@ -5,13 +5,14 @@ With unit vectors u and set means m_p, the sums of the definitions collapse:
 - within a set of M: sum over pairs i != j of u_i.u_j = |sum u|^2 - sum |u|^2
 - across sets: m_p . (sum_q m_q - m_p), so no pair is drawn and none is visited
 
-A set's own part of the second needs the sum over all sets, so means are kept in a
-temporary file, not in memory.
+A set's own part of the second needs the sum over all sets, so means are kept on disk,
+not in memory.
 
 Source: Fierro et al. (2024), eqs 4, 5 and 8, with 1 / (M (M - 1)) for 1 / M in eq 4 and
 two different sets in eq 8 (both are misprinted).
 """
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,21 +23,32 @@ BLOCK_SETS = 256
 """Sets looked at together."""
 
 
+def on_disk(shape: tuple[int, ...], folder: Path | None) -> np.memmap:
+    """Zeros in a file without a name, which goes with the array or a killed process.
+
+    Args:
+        shape: Of the array, in float32.
+        folder: Whose disk holds it; None: the system's for temporary files.
+    """
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return np.memmap(file, np.float32, mode="w+", shape=shape)
+
+
 class SetCosines:
     """Collects unit vectors set by set; then gives every set's two cosines.
 
     Args:
-        folder: For the temporary file of means.
         set_count: Sets to come.
         state_count: Vectors per sentence (layers).
         width: Length of a vector.
+        folder: For the means; see `on_disk`.
     """
 
-    def __init__(self, folder: Path, set_count: int, state_count: int, width: int):
+    def __init__(
+        self, set_count: int, state_count: int, width: int, *, folder: Path | None
+    ):
         shape = (set_count, state_count, width)
-        self._means = np.memmap(
-            folder / f"means-{id(self)}.f32", np.float32, mode="w+", shape=shape
-        )
+        self._means = on_disk(shape, folder)
         self._within = np.full(shape[:2], np.nan)
 
     def add(
@@ -89,49 +101,32 @@ class SetCosines:
         return found
 
     def across_parts(
-        self, relations: Int[np.ndarray, " set"], subjects: Int[np.ndarray, " set"]
-    ) -> dict[str, Float[np.ndarray, "set state"]]:
+        self,
+        relations: Int[np.ndarray, " set"],
+        subjects: Int[np.ndarray, " set"],
+        *,
+        state: int,
+    ) -> dict[str, Float[np.ndarray, " set"]]:
         """Cosine with sets of the same relation, of the same subject, and of neither.
 
         Args:
             relations: Relation of each set.
             subjects: Subject of each set, once in each relation.
+            state: The vector of each sentence that is looked at.
 
         Returns:
             ``same_relation``, ``same_subject``, ``neither``; NaN where no such set is.
         """
-        total, count = self._sum(slice(None)), len(self._means)
-        relation_sums, relation_sizes = self._group_sums(relations)
-        subject_sums, subject_sizes = self._group_sums(subjects)
-        shape = self._within.shape
-        parts = {
-            name: np.full(shape, np.nan)
-            for name in ("same_relation", "same_subject", "neither")
+        means = self._means[:, state]
+        all_dots, others = _own_group(means, np.zeros_like(relations))
+        relation_dots, of_relation = _own_group(means, relations)
+        subject_dots, of_subject = _own_group(means, subjects)
+        rest = others - of_relation - of_subject
+        return {
+            "same_relation": relation_dots / _or_nan(of_relation),
+            "same_subject": subject_dots / _or_nan(of_subject),
+            "neither": (all_dots - relation_dots - subject_dots) / _or_nan(rest),
         }
-        for block in self._blocks():
-            mean = np.asarray(self._means[block], dtype=np.float64)
-            relation, subject = relations[block], subjects[block]
-            relation_sum = relation_sums[relation] - mean
-            subject_sum = subject_sums[subject] - mean
-            relation_size = relation_sizes[relation] - 1
-            subject_size = subject_sizes[subject] - 1
-            rest = total - relation_sum - subject_sum - mean
-            rest_size = count - relation_size - subject_size - 1
-            for name, other, size in (
-                ("same_relation", relation_sum, relation_size),
-                ("same_subject", subject_sum, subject_size),
-                ("neither", rest, rest_size),
-            ):
-                dots = np.einsum("usd,usd->us", mean, other)
-                parts[name][block] = dots / _or_nan(size)[:, None]
-        return parts
-
-    def _group_sums(self, groups: Int[np.ndarray, " set"]) -> tuple[np.ndarray, ...]:
-        sizes = np.bincount(groups)
-        sums = np.zeros((len(sizes), *self._means.shape[1:]))
-        for block in self._blocks():
-            np.add.at(sums, groups[block], self._means[block])
-        return sums, sizes
 
     def _sum(self, chosen: slice | np.ndarray) -> Float[np.ndarray, "state width"]:
         if isinstance(chosen, np.ndarray):
@@ -153,6 +148,32 @@ class SetCosines:
     def _blocks(self) -> Iterator[slice]:
         for start in range(0, len(self._means), BLOCK_SETS):
             yield slice(start, start + BLOCK_SETS)
+
+
+def _own_group(
+    means: Float[np.ndarray, "set width"], groups: Int[np.ndarray, " set"]
+) -> tuple[Float[np.ndarray, " set"], Int[np.ndarray, " set"]]:
+    """Sum of each set's products with the others of its group; how many these are.
+
+    Some groups at a time, so memory hangs on neither the number of groups nor on how
+    many sets one has.
+    """
+    order = np.argsort(groups, kind="stable")
+    sizes = np.bincount(groups)
+    ends = np.cumsum(sizes)
+    dots = np.empty(len(groups))
+    for first in range(0, len(sizes), BLOCK_SETS):
+        last = min(first + BLOCK_SETS, len(sizes))
+        own = order[ends[first] - sizes[first] : ends[last - 1]]
+        blocks = [own[i : i + BLOCK_SETS] for i in range(0, len(own), BLOCK_SETS)]
+        sums = np.zeros((last - first, means.shape[1]))
+        for block in blocks:
+            np.add.at(sums, groups[block] - first, means[block])
+        for block in blocks:
+            mean = np.asarray(means[block], dtype=np.float64)
+            rest = sums[groups[block] - first] - mean
+            dots[block] = np.einsum("ud,ud->u", mean, rest)
+    return dots, sizes[groups] - 1
 
 
 def _or_nan(size: int | np.ndarray) -> np.ndarray:

@@ -12,18 +12,16 @@ It cannot show that a closer state is used: nothing here is intervened on.
 Source: Fierro et al. (2024), section 2, eqs 4 to 8, Tables 1 and 4, Figures 4 and 7.
 """
 
-import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int
 
 from concord.analyses.budgets import remembered_budget
-from concord.analyses.geometry import SetCosines, codes
+from concord.analyses.geometry import SetCosines, codes, on_disk
 from concord.analyses.part import Part, Task
 from concord.analyses.task_contexts import task_contexts
 from concord.data.records import SentenceData
@@ -110,18 +108,16 @@ def _pair_count(rows: Sequence[int] | np.ndarray) -> int:
 
 def _measure(task: Task, sentences: _Sentences) -> pa.Table:
     """All rows of one data set in one context."""
-    with tempfile.TemporaryDirectory(prefix="concord-") as name:
-        folder = Path(name)
-        layers, final = _layer_cosines(task, sentences, folder)
-        tables = [
-            _table(sentences, state="hidden", layer=layer, cosines=layers, index=layer)
-            for layer in range(layers.within.shape[1] - 1)
-        ]
-        last = len(tables) - 1
-        tables.append(_final(task, sentences, layers, final, layer=last))
-        tables.append(_centred(task, sentences, final, folder, layer=last))
-        tables.append(_lexical(sentences, folder))
-        return pa.concat_tables(tables)
+    layers, final = _layer_cosines(task, sentences)
+    tables = [
+        _table(sentences, state="hidden", layer=layer, cosines=layers, index=layer)
+        for layer in range(layers.within.shape[1] - 1)
+    ]
+    last = len(tables) - 1
+    tables.append(_final(task, sentences, layers, final, layer=last))
+    tables.append(_centred(task, sentences, final, layer=last))
+    tables.append(_lexical(task, sentences))
+    return pa.concat_tables(tables)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,9 +127,7 @@ class _Cosines:
     collected: SetCosines
 
 
-def _layer_cosines(
-    task: Task, sentences: _Sentences, folder: Path
-) -> tuple[_Cosines, np.ndarray]:
+def _layer_cosines(task: Task, sentences: _Sentences) -> tuple[_Cosines, np.ndarray]:
     """Cosines in every layer (the last column after the final norm), and final states.
 
     Units go by in chunks; a prompt of several chunks is kept until the last of them, so
@@ -159,13 +153,11 @@ def _layer_cosines(
                 kept[index] = layers
                 if final is None:
                     shape = (len(sentences.prompts), len(state))
-                    final = np.memmap(
-                        folder / "final.f32", np.float32, "w+", shape=shape
-                    )
+                    final = on_disk(shape, task.workspace)
                 final[index] = state
         if collected is None:
-            shape = next(iter(kept.values())).shape
-            collected = SetCosines(folder, len(sentences.members), *shape)
+            states, width = next(iter(kept.values())).shape
+            collected = _collector(task, sentences, states, width)
         order = {index: row for row, index in enumerate(kept)}
         vectors = np.stack(list(kept.values()))
         rows = [np.array([order[int(p)] for p in unit]) for unit in members]
@@ -173,6 +165,12 @@ def _layer_cosines(
         kept = {p: v for p, v in kept.items() if last_use[p] > number}
     assert collected is not None and final is not None
     return _finished(collected, sentences), final
+
+
+def _collector(
+    task: Task, sentences: _Sentences, states: int, width: int
+) -> SetCosines:
+    return SetCosines(len(sentences.members), states, width, folder=task.workspace)
 
 
 def _finished(collected: SetCosines, sentences: _Sentences) -> _Cosines:
@@ -239,26 +237,30 @@ def _final(
     units = sentences.units
     if sentences.dataset.is_of_facts:
         parts = cosines.collected.across_parts(
-            codes(units["relation"].to_pylist()), codes(units["cluster"].to_pylist())
+            codes(units["relation"].to_pylist()),
+            codes(units["cluster"].to_pylist()),
+            state=-1,
         )
-        columns |= {f"cos_{name}": values[:, -1] for name, values in parts.items()}
+        columns |= {f"cos_{name}": values for name, values in parts.items()}
     return _table(
         sentences, state="final", layer=layer, cosines=cosines, index=-1, **columns
     )
 
 
 def _centred(
-    task: Task, sentences: _Sentences, final: np.ndarray, folder: Path, *, layer: int
+    task: Task, sentences: _Sentences, final: np.ndarray, *, layer: int
 ) -> pa.Table:
     """The same after the mean state over all prompts is subtracted."""
-    centred = final - final.mean(axis=0, dtype=np.float64).astype(np.float32)
-    collected = SetCosines(folder, len(sentences.members), 1, final.shape[1])
+    mean = final.mean(axis=0, dtype=np.float64).astype(np.float32)
+    collected = _collector(task, sentences, 1, final.shape[1])
     for chunk in _chunks(sentences.members):
         members = sentences.members[chunk]
         needed, places = np.unique(np.concatenate(members), return_inverse=True)
         rows = np.split(places, np.cumsum([len(unit) for unit in members])[:-1])
-        collected.add(chunk.start, rows, _unit(centred[needed])[:, None])
-    columns = _pair_columns(task, sentences, centred)
+        collected.add(
+            chunk.start, rows, _unit(final.take(needed, axis=0) - mean)[:, None]
+        )
+    columns = _pair_columns(task, sentences, final, mean)
     return _table(
         sentences,
         state="centred",
@@ -269,10 +271,10 @@ def _centred(
     )
 
 
-def _lexical(sentences: _Sentences, folder: Path) -> pa.Table:
+def _lexical(task: Task, sentences: _Sentences) -> pa.Table:
     """What the last token alone gives: its one-hot vector in place of the state."""
     last = codes([str(prompt[-1]) for prompt in sentences.prompts])
-    collected = SetCosines(folder, len(sentences.members), 1, int(last.max()) + 1)
+    collected = _collector(task, sentences, 1, int(last.max()) + 1)
     for chunk in _chunks(sentences.members):
         members = sentences.members[chunk]
         tokens = last[np.concatenate(members)]
@@ -285,16 +287,19 @@ def _lexical(sentences: _Sentences, folder: Path) -> pa.Table:
 
 
 def _pair_columns(
-    task: Task, sentences: _Sentences, states: np.ndarray
+    task: Task, sentences: _Sentences, states: np.ndarray, mean: np.ndarray | float = 0
 ) -> dict[str, np.ndarray]:
-    """AUC of each unit, and its cosine over pairs whose last tokens differ."""
+    """AUC of each unit, and its cosine over pairs whose last tokens differ.
+
+    The mean is subtracted where states are read, for centred ones take up memory.
+    """
     last = np.array([prompt[-1] for prompt in sentences.prompts])
     kinds = np.array(sentences.units["kind"].to_pylist())
     count = len(sentences.members)
     cosines, differs, owner = [], [], []
     for index in np.flatnonzero(kinds != "non_paraphrase"):
         rows = sentences.members[index]
-        unit = _unit(states[rows])
+        unit = _unit(states[rows] - mean)
         first, second = np.triu_indices(len(rows), k=1)
         cosines.append(np.einsum("pd,pd->p", unit[first], unit[second]))
         differs.append(last[rows[first]] != last[rows[second]])
@@ -302,7 +307,7 @@ def _pair_columns(
     if not cosines:
         return {}
     alike, apart, units = map(np.concatenate, (cosines, differs, owner))
-    unlike = _unlike_cosines(task, sentences, states)
+    unlike = _unlike_cosines(task, sentences, states, mean)
     closer = placements(alike, unlike)[0]
     return {
         "auc": _mean_of(closer, units, count),
@@ -322,7 +327,7 @@ def _mean_of(
 
 
 def _unlike_cosines(
-    task: Task, sentences: _Sentences, states: np.ndarray
+    task: Task, sentences: _Sentences, states: np.ndarray, mean: np.ndarray | float
 ) -> Float[np.ndarray, " pair"]:
     """Cosines of non-paraphrase pairs: the labelled ones, or a seeded sample."""
     kinds = np.array(sentences.units["kind"].to_pylist())
@@ -333,7 +338,7 @@ def _unlike_cosines(
         pairs = _sampled_pairs(task, sentences)
     if not len(pairs):
         return np.empty(0)
-    first, second = _unit(states[pairs[:, 0]]), _unit(states[pairs[:, 1]])
+    first, second = (_unit(states[pairs[:, side]] - mean) for side in (0, 1))
     return np.einsum("pd,pd->p", first, second)
 
 
