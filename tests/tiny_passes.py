@@ -1,5 +1,8 @@
 """Passes of the tiny models, edges to cut in them, and the hooks left on them."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
 import torch
 
 from concord.models.architecture import architecture_of
@@ -29,3 +32,20 @@ def hook_count(network):
         len(module._forward_hooks) + len(module._forward_pre_hooks)
         for module in network.modules()
     )
+
+
+@contextmanager
+def rows_fed(network) -> Generator[list[int]]:
+    """Rows of every batch of ids that goes into a network, copies included."""
+    found: list[int] = []
+
+    def note(module, args, kwargs) -> None:
+        ids = args[0] if args else kwargs["input"]
+        found.append(len(ids))
+
+    embedding = network.get_input_embeddings()
+    handle = embedding.register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        yield found
+    finally:
+        handle.remove()

@@ -4,11 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
 from choice_models import write_pair, write_single_minded
+from tiny_passes import rows_fed
 from transformers import AutoTokenizer
 
+from concord.analyses import answers
 from concord.analyses.answers import end_ids_of
 from concord.analyses.part import Task
 from concord.compare import compare
@@ -126,6 +130,24 @@ def test_rows_hold_the_text_and_the_answer_in_it(run: Run):
     asked = {row["contexts"]: row["prompt"] for row in rows}
     assert asked["same"].endswith("Answer:")
     assert asked["study"].endswith("Answer:\n")
+
+
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_answers_are_the_same_whatever_the_batch_size(run: Run, most: int):
+    settings = run.study | {"batch_size": most}
+    study = resolve_study(settings)
+    task = Task(load_model(study, study.models[2]), read_collection(study), study)
+    with rows_fed(task.model.network) as fed:
+        again = pa.concat_tables([part.rows for part in answers.run(task)])
+    whole = read_rows(run, "answers", "tuned")
+    assert whole is not None
+    assert max(fed) == 1 << (most.bit_length() - 1)
+    place = [(key, "ascending") for key in ("contexts", "wording", "item")]
+    again, whole = again.sort_by(place), whole.sort_by(place)
+    assert again["text"].to_pylist() == whole["text"].to_pylist()
+    np.testing.assert_allclose(
+        again["log_probability"], whole["log_probability"], atol=1e-4
+    )
 
 
 def test_agreement_equals_its_definition_on_the_rows(run: Run, summary: dict[str, Any]):

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 import torch
 from choice_models import some_questions, write_pair, write_questions
+from tiny_passes import rows_fed
 
 from concord.analyses import choices
 from concord.analyses.part import Task
@@ -130,6 +131,18 @@ def test_shared_contexts_change_no_choice(asked: dict[str, Any], monkeypatch):
     for one, other in zip(shared, rows_of(task_of(asked)), strict=True):
         assert one["letter"] == other["letter"]
         assert one["scores"] == pytest.approx(other["scores"], abs=1e-4)
+
+
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_choices_are_the_same_whatever_the_batch_size(asked: dict[str, Any], most: int):
+    whole = rows_of(task_of(asked))
+    task = task_of(asked, batch_size=most)
+    with rows_fed(task.model.network) as fed:
+        again = rows_of(task)
+    assert max(fed) == most
+    for one, other in zip(again, whole, strict=True):
+        assert one["letter"] == other["letter"]
+        assert one["scores"] == pytest.approx(other["scores"], abs=1e-5)
 
 
 def test_tuned_models_are_asked_in_their_turn_and_in_the_bases(asked: dict[str, Any]):

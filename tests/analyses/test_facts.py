@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pytest
 import torch
 from small_study import write_model
+from tiny_passes import rows_fed
 from tokenizers import normalizers
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
@@ -189,7 +190,10 @@ def test_rows_are_the_same_whatever_the_batch_size(settings: dict[str, Any]):
     whole = rows_of(task_of(settings))
     rounded = {"score", "margin", "free_log_probability"}
     for rows in (1, 2, 5):
-        again = rows_of(task_of(settings, batch_size=rows))
+        task = task_of(settings, batch_size=rows)
+        with rows_fed(task.model.network) as fed:
+            again = rows_of(task)
+        assert max(fed) == rows
         for one, other in zip(again, whole, strict=True):
             for name, value in other.items():
                 if name in rounded:

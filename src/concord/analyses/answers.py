@@ -91,6 +91,7 @@ def _answer(
         is_over=lambda tokens: has_stopped(_text(task, tokens), data.stop),
         head_dtype=task.study.facts.head_dtype,
         budget=budget,
+        row_limit=task.study.row_limit,
         progress=task.advance,
     )
 

@@ -213,13 +213,14 @@ def scoring_config(task: Task, prompts: Sequence[EncodedPrompt]) -> ScoringConfi
     What all prompts begin with is run once, unless the model looks back less far than
     the longest of them: the mask that this takes would bypass its sliding window.
     """
-    rows = task.study.batch_size
+    rows = task.study.row_limit
     longest = max(len(prompt.ids) for prompt in prompts)
     window = sliding_window(without_adapter_wrapper(task.model.network).config)
     return ScoringConfig(
         mode="first",
         head_dtype=task.study.facts.head_dtype,
-        token_budget=None if rows == "auto" else rows * on_grid(longest),
+        token_budget=None if rows is None else rows * on_grid(longest),
+        row_limit=rows,
         share_prefix=not task.model.is_encoder_decoder
         and (window is None or longest < window),
     )

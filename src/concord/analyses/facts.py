@@ -232,13 +232,14 @@ def _one_of_each_template(questions: Sequence[Question]) -> list[int]:
 
 def scoring_config(task: Task, prepared: Prepared) -> ScoringConfig:
     """How the study wants candidates scored."""
-    facts, rows = task.study.facts, task.study.batch_size
+    facts, rows = task.study.facts, task.study.row_limit
     return ScoringConfig(
         mode=facts.scoring,
         normalisation=facts.normalisation,
         candidate_end=facts.candidate_end,
         head_dtype=facts.head_dtype,
-        token_budget=None if rows == "auto" else rows * on_grid(prepared.longest),
+        token_budget=None if rows is None else rows * on_grid(prepared.longest),
+        row_limit=rows,
         share_prefix=prepared.front >= LEAST_SHARED,
     )
 

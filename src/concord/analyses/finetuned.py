@@ -89,7 +89,7 @@ def run(task: Task) -> Iterator[Part]:
 
 def trainings_of(task: Task, data: TrainingSet) -> list[Training]:
     """Every training of one set, in the order in which they are done."""
-    config, rows = task.study.finetuned, task.study.batch_size
+    config = task.study.finetuned
     return [
         Training(
             data,
@@ -100,7 +100,7 @@ def trainings_of(task: Task, data: TrainingSet) -> list[Training]:
                 patience=config.patience,
                 seed=task.study.seed + number,
                 evaluate_every=data.layout.evaluate_every,
-                rows_at_once=None if rows == "auto" else rows,
+                rows_at_once=task.study.row_limit,
             ),
         )
         for rate in config.rates_of(data.layout.rate)
@@ -189,12 +189,11 @@ def _checkpoints(task: Task, training: Training) -> Checkpoints | None:
 
 def _explain(task: Task, error: RuntimeError) -> None:
     if is_out_of_memory(error):
-        rows = task.study.batch_size
+        rows = task.study.row_limit or task.study.finetuned.batch
         raise ModelError(
-            f"{task.model.label}: the memory does not hold a training step of "
-            f"{task.study.finetuned.batch if rows == 'auto' else rows} rows; give a "
-            "smaller --batch-size (a step's gradients are then added up), or "
-            "finetuned.method=lora"
+            f"{task.model.label}: the memory does not hold a training step of {rows} "
+            "rows; give a smaller --batch-size (a step's gradients are then added up), "
+            "or finetuned.method=lora"
         ) from error
 
 

@@ -270,13 +270,12 @@ def in_batches(
         lengths: Positions that each prompt takes, copies included.
         measure: Given the indices of a batch and its padded width.
     """
-    rows = task.study.batch_size
     return memory.in_batches(
         lengths,
         measure,
         budget=remembered_budget(task, "mechanism"),
         who=task.model.label,
-        row_limit=None if rows == "auto" else rows,
+        row_limit=task.study.row_limit,
     )
 
 

@@ -187,11 +187,10 @@ def _unit_states(
 ) -> list[Float[np.ndarray, "prompt _state _d"]]:
     """Unit vectors of h_0 to h_L, and of the state after the final norm."""
     found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-    rows = task.study.batch_size
     for states in prompt_states(
         task.model,
         [probe.prompt.ids for probe in probes],
-        row_limit=None if rows == "auto" else rows,
+        row_limit=task.study.row_limit,
         budget=remembered_budget(task, "states"),
     ):
         hidden, final = as_unit(states.hidden), as_unit(states.final)[:, None]

@@ -109,6 +109,7 @@ def batches(
     *,
     budget: TokenBudget,
     fixed_shapes: bool,
+    row_limit: int | None = None,
 ) -> Iterator[Batch]:
     """Batches of rows, those with the most positions first.
 
@@ -120,6 +121,7 @@ def batches(
         shapes: Their real lengths.
         budget: Positions per batch, padding included.
         fixed_shapes: Pad to the grid and fill up with copies (see the module).
+        row_limit: Most rows of one batch, copies included.
     """
     # Rows without nodes stay among themselves: they need no tree mask, and whether
     # one is made must not depend on a row's neighbours.
@@ -137,6 +139,7 @@ def batches(
         start = 0
         while start < len(waiting):
             count = max(1, budget.positions // padded.positions)
+            count = min(count, row_limit or count)
             taken = waiting[start : start + count]
             start += count
             yield Batch(

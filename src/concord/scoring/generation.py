@@ -2,8 +2,8 @@
 
 Prompts of one length go together, so nothing is padded, and a batch is filled up with
 copies: both padding and a few rows move numbers enough to change an answer. Only where
-memory has run out are there fewer rows. At a tie the lowest id wins. Prompts with equal
-ids are run once.
+memory has run out, or the caller sets a limit, are there fewer rows. At a tie the
+lowest id wins. Prompts with equal ids are run once.
 """
 
 from collections import Counter, defaultdict
@@ -55,6 +55,7 @@ def continue_greedily(
     is_over: Callable[[Tokens], bool] = lambda tokens: False,
     head_dtype: HeadDtype = "float32",
     budget: TokenBudget | None = None,
+    row_limit: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Continuation]:
     """The most likely next token, again and again, for every prompt.
@@ -68,6 +69,7 @@ def continue_greedily(
         is_over: Whether the tokens so far hold a stop, asked after each token.
         head_dtype: See `unembed`.
         budget: Positions per batch, copies included, halved when memory runs out.
+        row_limit: Most rows of one batch, copies included.
         progress: Told how many prompts have just been finished.
 
     Raises:
@@ -83,7 +85,7 @@ def continue_greedily(
         return _write(steps, max_tokens, frozenset(end_ids), is_over)
 
     while waiting := [prompt for prompt in members if prompt not in found]:
-        for batch, rows in _batches(waiting, max_tokens, budget):
+        for batch, rows in _batches(waiting, max_tokens, budget, row_limit):
             written = run_or_halve(
                 *(partial(write, batch, rows), budget),
                 rows=rows,
@@ -212,7 +214,10 @@ def _write(
 
 
 def _batches(
-    prompts: Sequence[Tokens], max_tokens: int, budget: TokenBudget
+    prompts: Sequence[Tokens],
+    max_tokens: int,
+    budget: TokenBudget,
+    row_limit: int | None,
 ) -> Iterator[tuple[list[Tokens], int]]:
     """Prompts of one length together, the longest first; read lazily.
 
@@ -226,11 +231,17 @@ def _batches(
         own, start = sorted(by_length[length]), 0
         while start < len(own):
             fitting = max(1, budget.positions // (length + max_tokens))
-            most = 1 << (fitting.bit_length() - 1)
+            most = _power_within(min(fitting, row_limit or fitting))
             taken = own[start : start + most]
-            least = min(_LEAST_ROWS, most) if budget.is_known else _LEAST_ROWS
+            least = _power_within(min(_LEAST_ROWS, row_limit or _LEAST_ROWS))
+            least = min(least, most) if budget.is_known else least
             yield taken, max(least, 1 << (len(taken) - 1).bit_length())
             start += len(taken)
+
+
+def _power_within(most: int) -> int:
+    """The largest power of two that is not above it."""
+    return 1 << (most.bit_length() - 1)
 
 
 def _refuse_long(

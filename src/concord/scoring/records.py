@@ -29,6 +29,8 @@ class ScoringConfig:
     head_dtype: HeadDtype = "float32"
     token_budget: int | None = None
     """Positions per batch; None: by device."""
+    row_limit: int | None = None
+    """Most rows of one batch, copies included."""
     deterministic: bool = True
     """Fixed shapes: pad to a grid, fill batches with copies."""
     share_prefix: bool = False

@@ -87,6 +87,7 @@ def _feed(run: Run, rows: Sequence[Row]) -> None:
         [run.plan.shape_of(row) for row in rows],
         budget=run.budget,
         fixed_shapes=run.config.deterministic,
+        row_limit=run.config.row_limit,
     ):
         found = run_or_halve(
             *(partial(read_batch, batch, run.plan), run.budget),

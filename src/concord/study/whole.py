@@ -62,7 +62,9 @@ class Study(Section):
     dtype: Dtype = "auto"
     """``auto``: float32 on a CPU, else as the checkpoint is stored."""
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-    """Rows of one forward pass at most; never changes which rows come out."""
+    """Rows of one forward pass at most, copies included; all cuts of one prompt count
+    as one row, and where states are read, a row that is alone goes in twice. Never
+    changes which rows come out, nor a number by more than rounding."""
     executor: Executor = "here"
     """``here``: one process, one model after the other; ``processes``: several on this
     machine; ``ray``: on a cluster whose nodes share a file system."""
@@ -108,6 +110,11 @@ class Study(Section):
                     f"two models are labelled {label!r}; give one of them a label"
                 )
         return self
+
+    @property
+    def row_limit(self) -> int | None:
+        """Most rows of one forward pass; None: as many as memory holds."""
+        return None if self.batch_size == "auto" else self.batch_size
 
     @property
     def models(self) -> tuple[ModelEntry, ...]:
