@@ -9,7 +9,7 @@ import pytest
 from concord.metrics.bootstrap import cluster_units
 from concord.metrics.significance import adjust_p
 from concord.summary.curves import NO_BAND, with_band
-from concord.summary.entries import measure_entries, power_entries
+from concord.summary.entries import measure_entries
 from concord.summary.estimates import (
     NO_INTERVAL,
     Outcome,
@@ -19,6 +19,7 @@ from concord.summary.estimates import (
     mean_outcome,
     resample,
 )
+from concord.summary.power import power_entries
 
 SETTINGS = Settings(replicates=100, permutations=100, level=0.95, seed=4)
 
@@ -195,7 +196,7 @@ def _power_of(base: np.ndarray, *tuned: np.ndarray) -> list[dict]:
     for model, values in zip(models, (base, *tuned), strict=True):
         sample.values["facts.agreement", model] = mean_outcome(values[None])
     add_pairs(sample, models)
-    return power_entries(sample, SETTINGS)
+    return power_entries(sample, replace(SETTINGS, permutations=10_000))
 
 
 def test_power_is_of_the_subjects_that_both_models_answered():
@@ -211,11 +212,25 @@ def test_power_takes_account_of_how_many_models_are_tested():
     base, tuned = rng.random(40), rng.random(40)
     (alone,) = _power_of(base, tuned)
     first, unchanged = _power_of(base, tuned, base)
-    assert first == {**alone, "model": "tuned-0"}
-    first, _ = _power_of(base, tuned, rng.random(40))
+    other, _ = _power_of(base, tuned, rng.random(40))
+    # Holm counts the p-value of a model that did not change, which is 1.
+    assert other == first
     assert first["tests"] == 2
     assert first["smallest_difference"] > alone["smallest_difference"]
     assert unchanged["reason"].startswith("all subjects change alike")
+
+
+def test_no_power_is_told_where_nothing_can_be_announced():
+    """All eight subjects gain: p is 2 / 2^8, and ten times that is .078."""
+    rng = np.random.default_rng(12)
+    base = rng.random(8) / 4
+    tuned = [base + 0.5 + rng.random(8) / 10 for _ in range(10)]
+    one, *_ = _power_of(base, *tuned)
+    assert one["smallest_difference"] is None and one["standard_error"] > 0
+    assert "no difference can be announced" in one["reason"]
+    assert one["n_needed"] >= 9
+    alone, *_ = _power_of(base, tuned[0])
+    assert alone["smallest_difference"] > 0 and alone["reason"] is None
 
 
 @pytest.mark.parametrize(

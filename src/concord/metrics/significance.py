@@ -114,6 +114,20 @@ def sign_flip_p(
     return (1 + beyond) / (1 + permutations)
 
 
+def smallest_p(cluster_count: int, permutations: int) -> float:
+    """The smallest p-value that `sign_flip_p` can give.
+
+    Of n clusters two patterns in 2^n have the largest sum, all signs alike; where
+    patterns are drawn, the observed one is one of them.
+
+    Returns:
+        In (0, 1].
+    """
+    exact = min(1.0, 2.0 ** (1 - min(cluster_count, 1000)))
+    drawn = 1 / (permutations + 1) if cluster_count > EXACT_UP_TO else 0.0
+    return max(exact, drawn)
+
+
 def _in_groups(
     contributions: Float[np.ndarray, "cluster column"], seed: int
 ) -> Float[np.ndarray, "group column"]:

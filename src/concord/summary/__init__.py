@@ -16,7 +16,6 @@ from concord.summary.collapse import gains_by_chance
 from concord.summary.curves import with_lexical_gaps
 from concord.summary.entries import (
     measure_entries,
-    power_entries,
     relation_entries,
 )
 from concord.summary.estimates import Sample, Settings
@@ -31,6 +30,7 @@ from concord.summary.mechanism import (
     summarise_mechanism,
 )
 from concord.summary.other_facts import summarise_other_facts
+from concord.summary.power import power_entries
 from concord.summary.representation import summarise_representation
 
 __all__ = [

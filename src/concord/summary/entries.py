@@ -1,15 +1,10 @@
-"""Estimates as entries of ``summary.json``: values, differences, relations, power."""
+"""Estimates as entries of ``summary.json``: values, differences, relations."""
 
-from collections import Counter
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
 
-from concord.metrics.few_clusters import FEWEST_DEGREES
-from concord.metrics.intervals import standard_error
-from concord.metrics.power import smallest_difference, subjects_needed
 from concord.metrics.rates import contexts_deviation, mean_present
 from concord.metrics.significance import adjust_p, sign_flip_p, verdict
 from concord.summary.estimates import (
@@ -23,19 +18,14 @@ from concord.summary.estimates import (
     Sides,
     contributions_of,
     intervals_of,
-    moved_by,
     number,
     on_common_strata,
     per_context_values,
-    precision_of,
     ratios_of,
     relation_intervals_of,
     resample,
 )
 from concord.summary.measures import describe
-
-DIFFERENCE_ASKED = 0.01
-"""The difference that `power` speaks of when the study names no margin."""
 
 
 def measure_entries(
@@ -114,79 +104,6 @@ def relation_entries(sample: Sample) -> list[dict[str, Any]]:
             )
         ]
     return rows
-
-
-def power_entries(sample: Sample, settings: Settings) -> list[dict[str, Any]]:
-    """What differences this run can see, for the headline keys.
-
-    A difference is seen when it is announced: so the level is adjusted for the number
-    of tuned models tested (``tests``).
-    """
-    rows = []
-    pairs = [pair for pair in sample.pairs if describe(pair.key).headline]
-    spreads = [_spread_of(sample, on_common_strata(sample, pair)) for pair in pairs]
-    tested = Counter(
-        pair.key
-        for pair, spread in zip(pairs, spreads, strict=True)
-        if spread.reason is None
-    )
-    asked = settings.margin or DIFFERENCE_ASKED
-    for pair, spread in zip(pairs, spreads, strict=True):
-        smallest = float("nan")
-        if spread.reason is None:
-            smallest = smallest_difference(
-                spread.error,
-                level=settings.level,
-                tests=tested[pair.key],
-                degrees=spread.degrees,
-            )
-        rows.append(
-            {
-                "key": pair.key,
-                "model": pair.model,
-                "standard_error": None if spread.reason else spread.error,
-                "smallest_difference": number(smallest),
-                "n": spread.size,
-                "tests": tested[pair.key],
-                "difference": asked,
-                "n_needed": subjects_needed(asked, smallest, spread.size),
-                "reason": spread.reason,
-            }
-        )
-    return rows
-
-
-@dataclass(frozen=True)
-class _Spread:
-    """How surely a difference is known."""
-
-    error: float
-    """Standard error, in the measure's unit."""
-    degrees: float
-    """Degrees of freedom of it."""
-    size: int
-    """Subjects measured for both models."""
-    reason: str | None
-    """Why no power can be told from it."""
-
-
-def _spread_of(sample: Sample, pair: Pair) -> _Spread:
-    counted = pair.after.is_counted & pair.before.is_counted
-    size = sample.drawn.count_with(counted)
-    if not size:
-        return _Spread(float("nan"), 0.0, 0, "not measured for both models")
-    moved = moved_by(sample, pair.after) - moved_by(sample, pair.before)
-    error = standard_error(sample.by_draw(moved[:, None]), sample.drawn)[0]
-    bottom = sample.clusters.sums(counted[:, None].astype(float))
-    found = precision_of(sample, bottom)
-    error, degrees = float(error * found.shortfall[0]), float(found.degrees[0])
-    reason = None
-    if degrees < FEWEST_DEGREES:
-        reason = "too few subjects to know the variance"
-    # Equal changes leave a remainder of rounding, not an exact 0.
-    elif error < 1e-12:
-        reason = "all subjects change alike: no variance to plan with"
-    return _Spread(error, degrees, size, reason)
 
 
 def _value_entries(
