@@ -10,7 +10,7 @@ from finished_run import finished_run
 from concord.cli import main
 from concord.errors import ResultsError, StudyError
 from concord.report.findings import Findings, read_findings
-from concord.report.gate import Condition, judge, parse_condition, passes
+from concord.report.gate import Condition, Kind, judge, parse_condition, passes
 from concord.report.gate_files import check_line, gate_junit, gate_markdown
 
 MARGIN = 0.01
@@ -22,17 +22,19 @@ def _findings(
     *,
     better: str | None = "higher",
     model: str = "tuned",
+    ends: tuple[float | None, float | None] = (0.0, 1.0),
 ) -> Findings:
     value = None if low is None or high is None else (low + high) / 2
     entry = {"model": model, "value": value, "low": low, "high": high, "reason": "why"}
     measure = {"key": "facts.agreement", "better": better, "differences": [entry]}
     measure["values"] = [entry]
+    measure |= {"unit": "share", "lowest": ends[0], "highest": ends[1]}
     return Findings({"base": "base", "tuned": [model], "measures": [measure]})
 
 
-def _outcome(low: float, high: float, **options: str) -> str:
+def _outcome(low: float, high: float, *, better: str = "higher") -> str:
     (check,) = judge(
-        _findings(low, high, **options),
+        _findings(low, high, better=better),
         [Condition("max-drop", "facts.agreement", MARGIN)],
     )
     return check.outcome
@@ -139,6 +141,48 @@ def test_unknown_names_get_a_near_match():
         judge(findings, [Condition("min", "facts.agreement", 0)], models=["tund"])
     with pytest.raises(StudyError, match="--max-drop or --min"):
         judge(findings, [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "bound", "ends", "words"),
+    [
+        ("max-drop", 5, (0.0, 1.0), r"found 5; .* lies in 0 to 1.*did you mean 0\.05"),
+        ("min", 50, (0.0, 1.0), r"found 50; .* lies in 0 to 1; did you mean 0\.5\?"),
+        ("min", -0.1, (0.0, 1.0), "found -0.1; .*give a bound in that range"),
+        ("max-drop", 2.5, (-1.0, 1.0), r"is larger than 2; did you mean 0\.025"),
+        ("min", 2, (None, 1.0), r"no lower end to 1; did you mean 0\.02\?"),
+    ],
+)
+def test_a_bound_that_no_value_can_reach_is_refused(
+    kind: Kind, bound: float, ends: tuple[float | None, float], words: str
+):
+    findings = _findings(-0.02, 0.03, ends=ends)
+    with pytest.raises(StudyError, match=words):
+        judge(findings, [Condition(kind, "facts.agreement", bound)])
+
+
+def test_the_ends_of_a_range_are_bounds():
+    for bound in (0, 1):
+        judge(_findings(0.2, 0.3), [Condition("min", "facts.agreement", bound)])
+        judge(_findings(0.2, 0.3), [Condition("max-drop", "facts.agreement", bound)])
+    open_ended = _findings(0.2, 0.3, ends=(0.0, None))
+    judge(open_ended, [Condition("max-drop", "facts.agreement", 7)])
+
+
+def test_a_measure_that_was_not_asked_for_is_told_how_to_ask():
+    with pytest.raises(StudyError, match=r"under measures: .*\[format_spread\]"):
+        judge(_findings(0, 1), [Condition("min", "facts.format_spread", 0)])
+
+
+def test_a_slip_among_many_keys_names_the_nearest_few():
+    findings = _findings(0, 1)
+    (measure,) = findings.measures
+    many = [measure, *({**measure, "key": f"relations.k{i}"} for i in range(200))]
+    findings = Findings({**findings.content, "measures": many})
+    with pytest.raises(StudyError, match="docs/measures.md") as caught:
+        judge(findings, [Condition("min", "facts.agremnt", 0)])
+    assert "Among the 201 known: facts.agreement, " in str(caught.value)
+    assert len(str(caught.value)) < 300
 
 
 def test_files_survive_hostile_labels():

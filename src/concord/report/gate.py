@@ -15,6 +15,7 @@ from concord.errors import ResultsError, StudyError, did_you_mean
 from concord.metrics.significance import is_not_worse, is_worse
 from concord.report.findings import Findings, is_number
 from concord.report.formats import NOTHING, number, signed
+from concord.study import OTHER_MEASURES
 
 Kind = Literal["max-drop", "min"]
 Outcome = Literal["met", "broken", "undecided", "missing"]
@@ -102,7 +103,8 @@ def judge(
         allow_missing: Whether a condition without a number is passed over.
 
     Raises:
-        StudyError: No condition is given, or a label or key is unknown.
+        StudyError: No condition is given, a label or key is unknown, or a bound lies
+            outside the measure's range.
         ResultsError: The run has no number for a condition, or for none of them.
 
     Source:
@@ -116,10 +118,9 @@ def judge(
             near = did_you_mean(model, findings.tuned)
             raise StudyError(f"--model {model!r}: no tuned model of this run; {near}")
     for condition in conditions:
-        if condition.key not in findings.keys():
-            near = did_you_mean(condition.key, findings.keys())
-            raise StudyError(f"{condition.text}: no such measure in this run; {near}")
+        _require_key(findings, condition)
         _require_direction(findings, condition)
+        _require_range(findings, condition)
     checks = [
         _check(findings, condition, model, strict)
         for condition in conditions
@@ -140,6 +141,45 @@ def judge(
             "conditions ask, or give others"
         )
     return checks
+
+
+def _require_key(findings: Findings, condition: Condition) -> None:
+    key = condition.key
+    if key in findings.keys():
+        return
+    name = key.partition("@")[0].rpartition(".")[2].removesuffix("_deviation")
+    if name in OTHER_MEASURES:
+        advice = f"name it under measures: in the study (measures: [{name}])"
+    else:
+        near = did_you_mean(key, findings.keys())
+        advice = f"{near} summary.json has all, docs/measures.md says what they are"
+    raise StudyError(f"{condition.text}: no such measure in this run; {advice}")
+
+
+def _require_range(findings: Findings, condition: Condition) -> None:
+    """A bound that no value can reach, or none can miss, is a slip of the pen."""
+    measure, bound = findings.measure(condition.key), condition.bound
+    lowest, highest = measure.get("lowest"), measure.get("highest")
+    low, high = _end(lowest, "no lower end"), _end(highest, "no upper end")
+    place = f"{condition.key} lies in {low} to {high}"
+    if condition.kind == "max-drop":
+        widest = None if lowest is None or highest is None else highest - lowest
+        lowest, highest = 0.0, widest
+        place += f", so that no drop is larger than {_end(highest, '')}"
+    if _is_within(bound, lowest, highest):
+        return
+    share = bound / 100
+    is_percent = measure.get("unit") == "share" and _is_within(share, lowest, highest)
+    advice = f"did you mean {share:g}?" if is_percent else "give a bound in that range"
+    raise StudyError(f"{condition.text}: found {bound:g}; {place}; {advice}")
+
+
+def _is_within(value: float, lowest: float | None, highest: float | None) -> bool:
+    return (lowest is None or value >= lowest) and (highest is None or value <= highest)
+
+
+def _end(value: float | None, nothing: str) -> str:
+    return nothing if value is None else f"{value:g}"
 
 
 def _require_direction(findings: Findings, condition: Condition) -> None:
