@@ -101,6 +101,12 @@ def test_an_adapter_folder_is_put_on_the_base(copy: Path, tmp_path: Path):
     assert source.adapter == str(adapter)
 
 
+def test_two_adapters_of_one_model_are_refused_by_name(copy: Path, tmp_path: Path):
+    one, other = (adapter_for(tmp_path / name, "copy") for name in ("one", "other"))
+    with pytest.raises(ModelError, match=r"two adapters, source .*one and peft .*oth"):
+        resolve_source(entry(one, peft=str(other)), entry(copy))
+
+
 def test_base_plus_diff_names_both(copy: Path, tmp_path: Path):
     (tmp_path / "diff").mkdir()
     source = resolve_source(entry(f"{copy}+diff:{tmp_path / 'diff'}"), entry("x/y"))

@@ -67,13 +67,19 @@ def resolve_source(entry: ModelEntry, base: ModelEntry) -> Source:
             unless it names another.
 
     Raises:
-        ModelError: A folder does not exist.
+        ModelError: A folder does not exist, or two adapters are named.
     """
     name, _, difference = entry.source.partition(_DIFF)
     name = name or base.source
     folder = local_folder(name)
     adapter = str(local_folder(entry.peft) or entry.peft) if entry.peft else None
     if folder is not None and (folder / "adapter_config.json").is_file():
+        if adapter is not None:
+            raise ModelError(
+                f"{entry.label}: found two adapters, source {entry.source} and peft "
+                f"{entry.peft}; needed one: leave out peft, or name the weights that "
+                "it is put on in source"
+            )
         adapter, folder = str(folder), local_folder(base.source)
         name = base.source
     elif folder is not None and (folder / "diff.json").is_file():
