@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from tiny_models import tiny_model
 
 from concord.errors import ModelError
+from concord.models import sources
 from concord.models.sources import check_source, read_tokenizer, resolve_source
 from concord.study import ModelEntry
 
@@ -167,6 +168,58 @@ def test_an_adapter_for_another_model_is_refused_unless_both_are_named(
         check(adapter, copy)
     both = resolve_source(entry(copy, peft=str(adapter)), entry(copy))
     check_source(both, trust_remote_code=False, allow_pickle=False)
+
+
+def test_weights_that_peft_would_not_take_do_not_hide_its_pickle(
+    copy: Path, tmp_path: Path
+):
+    adapter = adapter_for(tmp_path / "adapter", "copy")
+    (adapter / "adapter_model.safetensors").rename(adapter / "other.safetensors")
+    (adapter / "adapter_model.bin").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"only adapter_model\.bin.*--allow-pickle"):
+        check(adapter, copy)
+
+
+def check_on_hub(copy: Path, *, allow_pickle: bool = False) -> None:
+    named = entry(copy, peft="someone/adapter")
+    source = resolve_source(named, entry(copy))
+    check_source(source, trust_remote_code=False, allow_pickle=allow_pickle)
+
+
+def test_an_adapter_on_the_hub_needs_safetensors_too(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked = []
+
+    def exists(*given: str, revision: str | None) -> bool:
+        asked.append((*given, revision))
+        return len(asked) > 1
+
+    monkeypatch.setattr(sources, "file_exists", exists)
+    with pytest.raises(ModelError, match=r"someone/adapter: .*--allow-pickle"):
+        check_on_hub(copy)
+    check_on_hub(copy, allow_pickle=True)
+    check_on_hub(copy)
+    assert asked == [("someone/adapter", "adapter_model.safetensors", None)] * 2
+
+
+def test_an_adapter_of_the_hub_that_is_here_is_looked_at_without_it(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    file = adapter_for(tmp_path / "adapter", "copy") / "adapter_model.safetensors"
+    monkeypatch.setattr(sources, "try_to_load_from_cache", lambda *a, **b: str(file))
+    check_on_hub(copy)
+    file.write_bytes(file.read_bytes()[:20])
+    with pytest.raises(ModelError, match=r"adapter_model\.safetensors: damaged"):
+        check_on_hub(copy)
+
+
+def test_an_adapter_that_cannot_be_asked_for_is_explained(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match=r"someone/adapter: cannot load its adapter"):
+        check_on_hub(copy)
 
 
 def test_a_damaged_adapter_config_is_named(copy: Path, tmp_path: Path):

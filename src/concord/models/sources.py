@@ -8,7 +8,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub.errors import HFValidationError
+from huggingface_hub import file_exists, try_to_load_from_cache
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from safetensors import SafetensorError, safe_open
 from transformers import (
     AutoConfig,
@@ -27,6 +28,8 @@ from concord.study import ModelEntry
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json")
 _DIFF = "+diff:"
 _EMBEDDED = "embedded:"
+_ADAPTER = "adapter_model"
+"""What PEFT calls an adapter's weights, with the end of their format."""
 
 
 @dataclass(frozen=True)
@@ -160,8 +163,10 @@ def check_source(
         # What is added to a difference is read as tensors only: no code can run.
         _check_weights(folder, allow_pickle=allow_pickle or bool(source.diff))
     if source.adapter and Path(source.adapter).is_dir():
-        _check_weights(Path(source.adapter), allow_pickle=allow_pickle)
+        _check_weights(Path(source.adapter), _ADAPTER, allow_pickle=allow_pickle)
         _check_adapter(source, config)
+    elif source.adapter and not allow_pickle:
+        _check_adapter_on_hub(source.adapter, source.delta_revision)
     if source.diff and Path(source.diff).is_dir():
         _check_weights(Path(source.diff), allow_pickle=True)
         if folder.is_dir():
@@ -213,9 +218,27 @@ def _last_part(name: str) -> str:
     return name.rstrip("/").rpartition("/")[2].casefold()
 
 
-def _check_weights(folder: Path, *, allow_pickle: bool) -> None:
-    files = sorted(folder.glob("*.safetensors"))
-    pickles = sorted([*folder.glob("*.bin"), *folder.glob("*.pt")])
+def _check_adapter_on_hub(name: str, revision: str | None) -> None:
+    """PEFT takes safetensors where there are any: these must be there, or here."""
+    file = f"{_ADAPTER}.safetensors"
+    try:
+        here = try_to_load_from_cache(name, file, revision=revision)
+        if isinstance(here, str):
+            _check_safetensors(Path(here))
+            return
+        is_there = file_exists(name, file, revision=revision)
+    except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
+        raise ModelError(_cannot_load(name, "adapter", error)) from error
+    if not is_there:
+        raise ModelError(
+            f"{name}: found no {file}; needed the adapter's weights in that form; "
+            "convert them, or allow files that can run code with --allow-pickle"
+        )
+
+
+def _check_weights(folder: Path, stem: str = "*", *, allow_pickle: bool) -> None:
+    files = sorted(folder.glob(f"{stem}.safetensors"))
+    pickles = sorted([*folder.glob(f"{stem}.bin"), *folder.glob(f"{stem}.pt")])
     if not files and not (pickles and allow_pickle):
         found = f"only {pickles[0].name}" if pickles else "no weights"
         remedy = (
@@ -223,7 +246,9 @@ def _check_weights(folder: Path, *, allow_pickle: bool) -> None:
             if pickles
             else "give the folder that holds the model"
         )
-        raise ModelError(f"{folder}: found {found}; needed *.safetensors; {remedy}")
+        raise ModelError(
+            f"{folder}: found {found}; needed {stem}.safetensors; {remedy}"
+        )
     for file in files:
         _check_safetensors(file)
 
