@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from concord.report.caveats import caveats
+from concord.report.caveats import caveats, same_weights
 from concord.report.choice_warnings import position_warnings
 from concord.report.findings import Findings
 from concord.report.words import LIMITS
@@ -47,7 +47,7 @@ def test_power_names_measure_data_set_and_the_models_it_is_adjusted_for():
     told = _told(measures=measures, power=power)
     assert (
         "A true difference below these may be missed more than one time in five at "
-        "this size, from model to model: accuracy on mmlu, .031 to .042 (2 tuned "
+        "this size, from model to model: accuracy on mmlu, .031 to .042 (with 2 tuned "
         "models tested at once)."
     ) in told
     assert "pararel" not in told
@@ -146,3 +146,13 @@ def test_no_near_tie_is_said_in_words():
     noise["a"]["near_ties"] = 0.02
     told = _told(noise=noise)
     assert "At most .020 of a model's predictions have a margin below twice" in told
+
+
+def test_a_tuned_model_that_is_the_base_is_named():
+    findings = Findings({"base": "base", "tuned": ["a", "b"], "measures": []})
+    prints = {"base": "1f", "a": "1f", "b": "2e"}
+    info = {"models": {name: {"fingerprint": own} for name, own in prints.items()}}
+    (told,) = same_weights(findings, info)
+    assert told.startswith("a is base itself, weight by weight: all its differences")
+    assert told in caveats(findings, info, [])
+    assert same_weights(findings, {"models": {"base": {}, "a": {}}}) == []

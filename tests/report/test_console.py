@@ -1,5 +1,6 @@
 """The table at the end of a comparison."""
 
+import pytest
 from finished_run import read_json
 from rich.console import Console
 
@@ -40,3 +41,23 @@ def test_an_interval_without_0_that_shows_no_difference_tells_its_p():
     assert "no difference seen (adjusted p .056)" in _text(console_table(summary))
     entry["low"] = -0.01
     assert "adjusted" not in _text(console_table(summary))
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_verdict_is_whole_on_narrow_terminals_however_long_the_name(width: int):
+    names = ["t", "a-model-with-a-very-long-label-2.0.1-instruct"]
+    entries = [
+        {"model": name, "value": 0.03, "low": 0.01, "high": 0.05, "p_adjusted": 0.056}
+        | {"verdict": "no difference seen"}
+        for name in names
+    ]
+    measure = {"key": "facts.agreement", "title": "Agreement", "headline": True}
+    measure |= {"values": [], "differences": entries}
+    summary = {"base": "b", "tuned": names, "measures": [measure]}
+    console = Console(width=width)
+    with console.capture() as capture:
+        console.print(console_table(summary))
+    text = capture.get()
+    for word in ("verdict", "difference", "seen", "(adjusted", ".056)", "[.010, .050]"):
+        assert word in text, word
+    assert names[1] in "".join(line.split("  ")[0] for line in text.splitlines())

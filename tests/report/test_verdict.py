@@ -9,7 +9,11 @@ import pyarrow.parquet as pq
 from synthetic_run import write_synthetic_run
 
 from concord.report.findings import Findings
-from concord.report.verdict import ModelVerdict, direction_of, verdict_of
+from concord.report.verdict import (
+    ModelVerdict,
+    direction_of,
+    verdict_of,
+)
 from concord.summary import Settings, summarise
 
 

@@ -26,6 +26,7 @@ def caveats(
     """Sentences about this run, the gravest first."""
     return [
         *([EMBEDDED] if info.get("embedded") else []),
+        *same_weights(findings, info),
         *_served(info),
         *_small(findings),
         *_prompts(findings, pairs),
@@ -34,6 +35,22 @@ def caveats(
         *_missing(findings),
         *position_warnings(findings),
         *map(_sentence, findings.content.get("notes", [])),
+    ]
+
+
+def same_weights(findings: Findings, info: Mapping[str, Any]) -> list[str]:
+    """Tuned models that are the base, weight by weight, as a wrong path makes them."""
+    prints = {
+        label: own.get("fingerprint") for label, own in info.get("models", {}).items()
+    }
+    base = prints.get(findings.base)
+    same = [model for model in findings.tuned if base and prints.get(model) == base]
+    if not same:
+        return []
+    are, their = ("is", "its") if len(same) == 1 else ("are", "their")
+    return [
+        f"{listing(same)} {are} {findings.base} itself, weight by weight: all {their} "
+        "differences are those of prompts and tokenizer. Was another model meant?"
     ]
 
 
@@ -149,22 +166,21 @@ def _power(findings: Findings) -> list[str]:
             found.setdefault(entry["key"], []).append(entry)
     if not found:
         return []
-    spans = [
-        f"{_title(findings, key)}, "
-        f"{_span([entry['smallest_difference'] for entry in entries])}"
-        f"{_tested(entries)}"
-        for key, entries in found.items()
-    ]
+    together: dict[int, list[str]] = {}
+    for key, entries in found.items():
+        tests = max(entry.get("tests") or 1 for entry in entries)
+        span = _span([entry["smallest_difference"] for entry in entries])
+        together.setdefault(tests, []).append(f"{_title(findings, key)}, {span}")
+    told = [f"{'; '.join(spans)}{_tested(tests)}" for tests, spans in together.items()]
     return [
         "A true difference below these may be missed more than one time in five at "
-        f"this size, from model to model: {'; '.join(spans)}."
+        f"this size, from model to model: {'; '.join(told)}."
     ]
 
 
-def _tested(entries: Sequence[Mapping[str, Any]]) -> str:
+def _tested(tests: int) -> str:
     """What the smallest differences are adjusted for."""
-    tests = max(entry.get("tests") or 1 for entry in entries)
-    return f" ({tests} tuned models tested at once)" if tests > 1 else ""
+    return f" (with {tests} tuned models tested at once)" if tests > 1 else ""
 
 
 def _title(findings: Findings, key: str) -> str:

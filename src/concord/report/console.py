@@ -11,8 +11,8 @@ from concord.report.findings import Findings
 from concord.report.formats import NOTHING, digits_of, interval, percent, signed, value
 from concord.report.verdict import claim_of
 
-LONGEST_LABEL = 24
-"""A longer name of a model is folded."""
+SHORTEST = 10
+"""Columns that a model's name and a verdict's words get at least."""
 
 
 def console_table(summary: Mapping[str, Any]) -> Group:
@@ -58,11 +58,10 @@ def _table(names: Sequence[str], widths: Sequence[int], *, has_header: bool) -> 
         show_header=has_header,
         title_justify="left",
     )
-    model_width = min(widths[0], LONGEST_LABEL)
-    table.add_column(names[0], overflow="fold", min_width=model_width)
+    table.add_column(names[0], overflow="fold", min_width=min(widths[0], SHORTEST))
     for name, width in zip(names[1:], widths[1:], strict=True):
         table.add_column(name, justify="right", no_wrap=True, min_width=width)
-    table.add_column("verdict")
+    table.add_column("verdict", min_width=SHORTEST)
     return table
 
 

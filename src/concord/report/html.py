@@ -24,7 +24,7 @@ from markupsafe import Markup
 
 from concord.report import formats
 from concord.report.answers import answer_warnings
-from concord.report.caveats import EMBEDDED, caveats
+from concord.report.caveats import EMBEDDED, caveats, same_weights
 from concord.report.choice_warnings import position_warnings
 from concord.report.compared import compared_models
 from concord.report.figure import Figure
@@ -35,7 +35,7 @@ from concord.report.palette import SHAPE_PATHS, THEMES, painted
 from concord.report.prompts import PromptPair
 from concord.report.table import Table
 from concord.report.tables import headline_title
-from concord.report.verdict import direction_of, verdict_of
+from concord.report.verdict import arrow_of, direction_of, verdict_of
 from concord.report.words import HOW_TO_CITE, LIMITS, measure_words
 from concord.summary import Measure
 from concord.summary.glossary import TERMS, group_title
@@ -117,7 +117,7 @@ def renderer(page: Page) -> Callable[[FlipsInPage], str]:
             for panel in figure.panels
         }
     )
-    glossary = _glossary(page.findings)
+    glossary, asked = _glossary(page.findings), page.study.get("analyses") or ()
     words = dict(
         page=page,
         findings=page.findings,
@@ -130,6 +130,9 @@ def renderer(page: Page) -> Callable[[FlipsInPage], str]:
         terms=TERMS,
         compared=compared_models(page.findings, page.info),
         embedded=EMBEDDED,
+        same_weights=same_weights(page.findings, page.info),
+        has_predictions=bool(page.predictions) or "facts" in asked,
+        has_representations=bool(page.representations) or "representation" in asked,
         position_warnings=position_warnings(page.findings),
         classifier_warnings=classifier_warnings(page.findings),
         answer_warnings=answer_warnings(page.findings),
@@ -210,11 +213,8 @@ def _mark(measure: Mapping[str, Any], change: Mapping[str, Any]) -> tuple[str, s
     better = {"higher": "more", "lower": "less"}.get(str(measure.get("better")))
     if direction in ("more", "less"):
         tone = "other" if better is None else "better" if direction == better else ""
-        return tone or "worse", {"more": "▲", "less": "▼"}[direction]
-    if direction in ("unmeasured", "same"):
-        return ("", "") if direction == "unmeasured" else ("same", "=")
-    low, high = change["low"], change["high"]
-    return "same", "△" if low > 0 else "▽" if high < 0 else "≈"
+        return tone or "worse", arrow_of(change)
+    return ("", "") if direction == "unmeasured" else ("same", arrow_of(change))
 
 
 @dataclass(frozen=True)

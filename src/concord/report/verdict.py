@@ -22,6 +22,10 @@ NEARLY_ONE = 0.95
 """Share of the most common answer from which a model answers nearly one thing."""
 FEW_UNREAD = 0.05
 """A difference this large in the share of unread answers may make that in agreement."""
+_NO_FACTS = (
+    "This run has predictions of no facts, so there is no verdict on rewording them: "
+    "what was measured stands below."
+)
 Direction = Literal["more", "less", "same", "none", "unmeasured"]
 
 
@@ -35,7 +39,9 @@ class ModelVerdict:
     guards: tuple[str, ...]
     """What accuracy, correction for chance and the same-prompt control say."""
     alarm: str = ""
-    """Why a gain may not be consistency; empty if nothing speaks against it."""
+    """Why a difference may not be consistency; empty if nothing speaks against it."""
+    arrow: str = "–"
+    """The difference's sign, as `arrow_of` gives it."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,8 @@ class Verdict:
 
 def verdict_of(findings: Findings) -> Verdict:
     """The verdict of a run, from the differences in agreement."""
+    if not findings.measure(AGREEMENT):
+        return Verdict(_NO_FACTS, "", ())
     models = tuple(_model_verdict(findings, model) for model in findings.tuned)
     return Verdict(_headline(findings, models), _basis(findings), models)
 
@@ -69,6 +77,18 @@ def direction_of(entry: Mapping[str, Any]) -> Direction:
     if verdict == NO_DIFFERENCE:
         return "none"
     return "more" if low > 0 else "less" if high < 0 else "none"
+
+
+def arrow_of(entry: Mapping[str, Any]) -> str:
+    """A difference as one sign.
+
+    ▲ ▼ what may be claimed; △ ▽ the interval leaves out 0, but the adjusted p does not
+    agree; ≈ the interval includes 0; = shown to lie within the margin; – no interval.
+    """
+    direction = direction_of(entry)
+    if direction == "none":
+        return "△" if entry["low"] > 0 else "▽" if entry["high"] < 0 else "≈"
+    return {"more": "▲", "less": "▼", "same": "=", "unmeasured": "–"}[direction]
 
 
 def _headline(findings: Findings, models: tuple[ModelVerdict, ...]) -> str:
@@ -216,7 +236,7 @@ def _model_verdict(findings: Findings, model: str) -> ModelVerdict:
         _answer_guard(findings, model),
         _accuracy_guard(findings, model, direction),
         _collapse_guard(findings, model, direction),
-        _prompt_guard(findings, model),
+        _prompt_guard(findings, model, direction),
     )
     return ModelVerdict(
         model,
@@ -224,6 +244,7 @@ def _model_verdict(findings: Findings, model: str) -> ModelVerdict:
         sentence,
         tuple(guard for guard in guards if guard),
         _alarm(findings, model, direction),
+        arrow_of(entry),
     )
 
 
@@ -378,10 +399,11 @@ def _collapse_guard(findings: Findings, model: str, direction: Direction) -> str
     return f"Corrected for chance the gain is not certain ({told}).{share}"
 
 
-def _prompt_guard(findings: Findings, model: str) -> str:
+def _prompt_guard(findings: Findings, model: str, direction: Direction) -> str:
     entry = findings.difference(f"{AGREEMENT}@same", model)
     if direction_of(entry) == "unmeasured":
-        return "The same-prompt control was not measured: the prompt may be the cause."
+        cause = ": the prompt may be the cause" if direction in ("more", "less") else ""
+        return f"The same-prompt control was not measured{cause}."
     found = {
         "more": "it agrees more than the base",
         "less": "it agrees less than the base",
