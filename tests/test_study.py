@@ -27,6 +27,25 @@ def test_later_layers_win_and_none_says_nothing():
     assert (study.seed, study.limit) == (3, 7)
 
 
+def test_none_says_nothing_in_a_section_met_first_either():
+    nothing = {"source": None, "noise_prompts": None, "scoring": "full"}
+    assert resolve_study(MODELS, {"facts": nothing}).facts.source == "pararel"
+    assert "noise" in resolve_study(MODELS, {"facts": nothing}).analyses
+    entry = {"source": "a/base", "bos": None}
+    assert resolve_study(MODELS, {"base": entry}).base.bos == "tokenizer"
+
+
+@pytest.mark.parametrize("below", [{}, {"facts": {"seen": "folder"}}])
+def test_none_switches_off_what_it_can_switch_off(below):
+    assert resolve_study(MODELS, below, {"facts": {"seen": None}}).facts.seen is None
+
+
+def test_an_unknown_key_is_refused_whatever_it_says():
+    for settings in ({"sede": None}, {"facts": {"sauce": None}}):
+        with pytest.raises(StudyError, match="unknown key; did you mean 's"):
+            resolve_study(MODELS, settings)
+
+
 def test_a_nested_layer_changes_one_field_only():
     study = resolve_study(
         MODELS, {"facts": {"scoring": "full"}}, {"facts": {"relations": "n1"}}
@@ -55,6 +74,19 @@ def test_facts_bring_their_noise_floor_along():
             {"facts": {"relation": "n1"}},
             ["facts.relation", "did you mean 'relations'?"],
         ),
+        (
+            {"base": {"source": "a", "limits": {"concurency": 3}}},
+            ["base.limits.concurency", "did you mean 'concurrency'?"],
+        ),
+        (
+            {"tuned": [{"source": "http://h/v1#m", "price": {"inputs": 1}}]},
+            ["tuned.0.price.inputs", "did you mean 'input'?", "price.input: missing"],
+        ),
+        (
+            {"tuned": [{"source": "a", "revison": "b"}]},
+            ["tuned.0.revison", "did you mean 'revision'?"],
+        ),
+        ({"base": {"label": "x"}}, ["base.source: missing; needed among source"]),
         ({"tuned": ["a/base"]}, ["two models are labelled 'base'"]),
         ({"tuned": []}, ["tuned"]),
         ({"limit": 0}, ["limit", "0"]),

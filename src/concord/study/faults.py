@@ -6,20 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from concord.errors import did_you_mean
-from concord.study.analyses import (
-    AnswersConfig,
-    ChoicesConfig,
-    EnrichmentConfig,
-    ExtractionConfig,
-    FactsConfig,
-    FinetunedConfig,
-    KnockoutConfig,
-    RelationsConfig,
-    RepresentationConfig,
-)
-from concord.study.models import ModelEntry
-from concord.study.section import Section
-from concord.study.statistics import StatisticsConfig
+from concord.study.section import Section, section_in
 from concord.study.whole import Study
 
 
@@ -36,7 +23,11 @@ def _explain_one(fault: Any) -> str:
         key = str(fault["loc"][-1])
         return f"{where}: unknown key; {did_you_mean(key, _keys_at(fault['loc'][:-1]))}"
     if fault["type"] == "missing":
-        return f"{where}: missing; every study names a base and one or more tuned"
+        beside = ", ".join(_keys_at(fault["loc"][:-1]))
+        needed = f"needed among {beside}"
+        if len(fault["loc"]) == 1:
+            needed = "every study names a base and one or more tuned"
+        return f"{where}: missing; {needed}"
     # What holds other fields is not repeated: one of them may be a secret.
     if not where or isinstance(fault["input"], (Mapping, list, tuple)):
         return f"{where}: {fault['msg'].removeprefix('Value error, ')}".lstrip(": ")
@@ -44,19 +35,9 @@ def _explain_one(fault: Any) -> str:
 
 
 def _keys_at(location: tuple[Any, ...]) -> tuple[str, ...]:
-    parts: dict[str, type[Section]] = {
-        "base": ModelEntry,
-        "tuned": ModelEntry,
-        "facts": FactsConfig,
-        "representation": RepresentationConfig,
-        "enrichment": EnrichmentConfig,
-        "relations": RelationsConfig,
-        "extraction": ExtractionConfig,
-        "knockout": KnockoutConfig,
-        "choices": ChoicesConfig,
-        "answers": AnswersConfig,
-        "finetuned": FinetunedConfig,
-        "statistics": StatisticsConfig,
-    }
-    names = [part for part in location if isinstance(part, str)]
-    return tuple((parts[names[0]] if names else Study).model_fields)
+    """Fields of the section that a place in the settings stands for."""
+    section: type[Section] = Study
+    for part in location:
+        field = section.model_fields.get(part)
+        section = section_in(field.annotation) or section if field else section
+    return tuple(section.model_fields)

@@ -6,14 +6,16 @@ Later layers win: preset, study file, command line.
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from concord.errors import StudyError, did_you_mean
 from concord.study.faults import explain
 from concord.study.models import label_models
+from concord.study.section import section_in
 from concord.study.whole import Study
 
 
@@ -23,7 +25,8 @@ def resolve_study(
     """Merge layers of settings, later ones winning, and check the whole.
 
     Args:
-        layers: Nested mappings as in a study file; None values say nothing.
+        layers: Nested mappings as in a study file; None says nothing, but where it is
+            another value than the default (`facts.seen`, `enrichment.texts`).
         known_analyses: Names that ``analyses`` may hold; empty: anything.
 
     Raises:
@@ -31,7 +34,7 @@ def resolve_study(
     """
     merged: dict[str, Any] = {}
     for layer in layers:
-        merged = _merge(merged, layer)
+        merged = _merge(merged, layer, Study.model_fields)
     label_models(merged)
     _add_noise(merged)
     try:
@@ -95,14 +98,26 @@ def _parse_yaml(text: str, where: str) -> dict[str, Any]:
     return parsed
 
 
-def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(
+    below: Mapping[str, Any], above: Mapping[str, Any], fields: Mapping[str, FieldInfo]
+) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
-        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-            merged[key] = _merge(dict(merged[key]), value)
-        elif value is not None:
+        field = fields.get(key)
+        if isinstance(value, Mapping):
+            section = section_in(field.annotation) if field else None
+            inner = section.model_fields if section else {}
+            under = merged.get(key)
+            under = under if isinstance(under, Mapping) else {}
+            merged[key] = _merge(under, value, inner)
+        elif value is not None or field is None or _can_be_switched_off(field):
             merged[key] = value
     return merged
+
+
+def _can_be_switched_off(field: FieldInfo) -> bool:
+    """Null is a value of the field, and not the one it has by default."""
+    return type(None) in get_args(field.annotation) and field.default is not None
 
 
 def _add_noise(settings: dict[str, Any]) -> None:
