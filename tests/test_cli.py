@@ -172,6 +172,35 @@ def test_a_users_mistake_is_one_message_and_exit_2(
     assert "Traceback" not in printed
 
 
+_ASKED = ("compare", "embedded:base", "embedded:wordings", "--data-dir", ".")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (*_ASKED, "-o"),
+        ("demo", "--quick", "-o"),
+        ("import", "a", "b", "--group", "doc_id", "-o"),
+        ("models", "recover", "embedded:base", "embedded:wordings"),
+        ("organism", "build"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+@pytest.mark.parametrize("place", ["file", "file/below", "/proc/concord"])
+def test_a_place_that_cannot_be_written_is_refused_at_once(
+    arguments: tuple[str, ...],
+    place: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    (tmp_path / "file").touch()
+    assert run(*arguments, tmp_path / place) == 2
+    printed = capsys.readouterr()
+    assert "needed a folder to write into" in printed.err
+    assert printed.out == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 @pytest.mark.parametrize("group", [[], ["data"], ["models"], ["organism"], ["export"]])
 def test_commands_are_listed_in_sentences_that_fit(
     group: list[str], capsys: pytest.CaptureFixture[str]

@@ -41,6 +41,7 @@ from concord.commands.options import (
     reporter,
 )
 from concord.commands.organism import organism_app
+from concord.commands.places import require_place
 from concord.commands.settings import (
     apply_model_args,
     layers_of,
@@ -142,6 +143,8 @@ def demo(
 
     folder = output or Path("concord-demo")
     data_dir = folder.with_name(f"{folder.name}-data")
+    for place in (folder, data_dir):
+        require_place(place)
     organism.write_world_data(organism.shipped_world(), data_dir)
     flags = {
         "output": folder,
@@ -173,6 +176,8 @@ def validate(
     checked = _resolve(settings)
     from concord.plan import plan_study
 
+    if checked.output is not None:
+        require_place(checked.output)
     _announce(plan_study(checked))
     out.print(f"{study}: can be run.", markup=False, soft_wrap=True)
 
@@ -250,7 +255,11 @@ def _resolve(layers: list[dict[str, Any]]) -> Any:
 
 
 def _run_study(layers: list[dict[str, Any]], *, quiet: bool) -> None:
+    from concord.study import default_output
+
     study = _resolve(layers)
+    output = study.output or default_output(study)
+    require_place(output)
     if study.executor == "processes":
         from concord.parallel.libraries import begin_loading
 
@@ -262,13 +271,12 @@ def _run_study(layers: list[dict[str, Any]], *, quiet: bool) -> None:
         from concord.models.quiet import quiet_libraries
         from concord.report import console_table
         from concord.results import read_json
-        from concord.study import default_output
     if quiet:
         logging.getLogger("concord").setLevel(logging.WARNING)
     quiet_libraries()
     run = compare_models(
         study,
-        study.output or default_output(study),
+        output,
         reporter=reporter(quiet),
         announce=None if quiet else _announce,
     )

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from concord.commands.options import DataDir, Limit, Seed, out, reporter
+from concord.commands.places import require_place
 from concord.errors import StudyError
 
 export_app = typer.Typer(help="ParaRel as tasks for other tools.", no_args_is_help=True)
@@ -52,6 +53,7 @@ def import_runs(
             f"found one log, {logs[0]!r}; needed those of a base and of one or more "
             "tuned models: concord import BASE TUNED... --group FIELD --output RUN"
         )
+    require_place(output)
     from concord.harnesses.answers import Keys
     from concord.harnesses.imported import find_log, import_logs
     from concord.progress import Phases

@@ -13,6 +13,7 @@ from concord.commands.options import (
     out,
     reporter,
 )
+from concord.commands.places import require_place
 from concord.errors import StudyError, did_you_mean
 
 models_app = typer.Typer(help="Models: inspect, recover.", no_args_is_help=True)
@@ -80,6 +81,7 @@ def models_recover(
     """Save base + difference as a model of its own."""
     if dtype not in _DTYPES:
         raise StudyError(f"--dtype {dtype!r}: {did_you_mean(dtype, _DTYPES)}")
+    require_place(output)
     from concord.models.recovery import recover
 
     with reporter(quiet).step("recover", None, "tensors") as advance:

@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 
 from concord.commands.options import Quiet, Seed, out, reporter
+from concord.commands.places import require_place
 
 organism_app = typer.Typer(
     help="The embedded family, built anew.", no_args_is_help=True
@@ -24,6 +25,7 @@ def organism_build(
     Takes about ten minutes on two cores, and ends with a comparison with the models
     that are shipped.
     """
+    require_place(folder)
     from concord.organism import SHIPPED_SEED, shipped_world
     from concord.organism.build import build_family
     from concord.organism.likeness import compare_with_shipped
