@@ -148,6 +148,19 @@ def test_non_inferiority_looks_at_one_side():
     assert not is_not_worse(-0.5, 0.02, 0.01, "lower")
 
 
+def test_a_loss_of_just_the_margin_is_tolerated():
+    assert is_not_worse(0.0, 0.0, 0.0, "higher") and is_not_worse(
+        0.0, 0.0, 0.0, "lower"
+    )
+    assert not is_not_worse(-0.001, 0.0, 0.0, "higher")
+    # .29 - .30 is -.010000000000000009
+    lost = 0.29 - 0.30
+    assert lost < -0.01
+    assert is_not_worse(lost, lost, 0.01, "higher")
+    assert not is_worse(lost, lost, 0.01, "higher")
+    assert not is_worse(-lost, -lost, 0.01, "lower")
+
+
 def test_a_loss_is_real_when_the_whole_interval_lies_beyond_it():
     assert is_worse(-0.05, -0.02, 0.01, "higher")
     assert not is_worse(-0.05, -0.005, 0.01, "higher")

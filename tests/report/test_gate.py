@@ -47,13 +47,23 @@ def _outcome(low: float, high: float, *, better: str = "higher") -> str:
         (-0.05, -0.01, "undecided"),  # its end touches the margin
         (-0.05, -0.005, "undecided"),  # a drop is shown, a drop beyond .01 is not
         (-0.02, 0.03, "undecided"),
-        (-0.01, 0.03, "undecided"),  # as in metrics: the margin itself is a loss
+        (-0.0101, 0.03, "undecided"),
+        (-0.01, 0.03, "met"),  # no larger drop than the one that is tolerated
+        (-0.01, -0.01, "met"),
         (-0.009, 0.03, "met"),
         (0.02, 0.05, "met"),
     ],
 )
 def test_the_interval_decides_not_the_point(low: float, high: float, outcome: str):
     assert _outcome(low, high) == outcome
+
+
+def test_two_models_that_answer_alike_have_dropped_by_nothing():
+    nothing = [Condition("max-drop", "facts.agreement", 0.0)]
+    (check,) = judge(_findings(0.0, 0.0), nothing, strict=True)
+    assert (check.outcome, check.passes) == ("met", True)
+    (check,) = judge(_findings(-0.001, 0.0), nothing, strict=True)
+    assert (check.outcome, check.passes) == ("undecided", False)
 
 
 def test_a_rise_is_a_drop_where_lower_is_better():

@@ -69,8 +69,8 @@ def gate(
     max_drop: Annotated[
         list[str] | None,
         typer.Option(
-            help="KEY=NUMBER, as facts.agreement=0.01: fails when a larger drop is "
-            "shown."
+            help="KEY=NUMBER, as facts.agreement=0.01, the largest drop that is "
+            "tolerated: fails when a larger drop is shown."
         ),
     ] = None,
     minimum: Annotated[

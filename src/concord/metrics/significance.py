@@ -25,6 +25,8 @@ EXACT_UP_TO = 12
 """With this many clusters or fewer all sign patterns are counted instead of drawn."""
 MOST_GROUPS = 4096
 _BLOCK_BYTES = 1 << 22
+_ROUNDING = 1e-9
+"""By which ends of intervals may differ from a margin that they are equal to."""
 _SINGLE_TOLERANCE = 1e-6
 """Share of the sum of all sizes by which two sums may differ through rounding."""
 
@@ -209,22 +211,27 @@ def is_equivalent(low: float, high: float, margin: float) -> bool:
 def is_not_worse(
     low: float, high: float, margin: float, better: Literal["higher", "lower"]
 ) -> bool:
-    """The interval excludes a loss of the margin or more (non-inferiority).
+    """The interval excludes a loss beyond the margin (non-inferiority).
+
+    A loss of just the margin is tolerated: of two models that answer alike, whose
+    interval is 0 to 0, none has lost more than 0.
 
     Args:
         low: Lower end of the interval of tuned minus base.
         high: Upper end of it.
-        margin: Loss that would matter, > 0, in the measure's unit.
+        margin: Largest loss that is tolerated, >= 0, in the measure's unit.
         better: Which direction is a gain.
     """
-    return low > -margin if better == "higher" else high < margin
+    lost = -low if better == "higher" else high
+    return lost <= margin + _ROUNDING
 
 
 def is_worse(
     low: float, high: float, margin: float, better: Literal["higher", "lower"]
 ) -> bool:
     """The whole interval lies beyond a loss of the margin: the loss is real."""
-    return high < -margin if better == "higher" else low > margin
+    lost = -high if better == "higher" else low
+    return lost > margin + _ROUNDING
 
 
 def verdict(
