@@ -118,12 +118,39 @@ def test_too_little_space_is_seen_before_the_start(tmp_path: Path):
         require_space(tmp_path, 10**18)
 
 
+def test_a_part_that_is_cut_is_named_where_rows_are_read(run: Run):
+    key = claim(run, "facts", "b", {})
+    path = _write(run, "b", "00000", [1, 2, 3], key)
+    path.write_bytes(path.read_bytes()[:20])
+    for read in (
+        lambda: read_rows(run, "facts", "b"),
+        lambda: query(run, "select * from facts"),
+    ):
+        with pytest.raises(ResultsError, match=r"part-00000\.parquet"):
+            read()
+
+
 def test_sql_sees_every_analysis_and_model(run: Run):
     for model in ("b", "t"):
         key = claim(run, "facts", model, {"model": model})
         _write(run, model, "00000", [1, 2], key)
     found = query(run, "select model, sum(x) as s from facts group by model order by 1")
     assert found.to_pydict() == {"model": ["b", "t"], "s": [3, 3]}
+
+
+def test_a_folder_may_be_called_as_a_pattern(tmp_path: Path):
+    run = Run(tmp_path / "run[1] *?'")
+    write_json(run.path / "run.json", {"base": "b", "tuned": []})
+    _write(run, "b", "00000", [1, 2], claim(run, "facts", "b", {}))
+    assert query(run, "select sum(x) as s from facts").to_pydict() == {"s": [3]}
+
+
+@pytest.mark.parametrize("name", ["study.yaml", "run.json"])
+@pytest.mark.parametrize("content", [b"base: [unclosed", b'"\xff"', b"[1]", b""])
+def test_a_damaged_file_of_a_run_is_named(run: Run, name: str, content: bytes):
+    (run.path / name).write_bytes(content)
+    with pytest.raises(ResultsError, match=name.replace(".", r"\.")):
+        assert run.study and run.info
 
 
 def test_sql_finds_an_analysis_of_any_spelling(run: Run):

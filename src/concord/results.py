@@ -6,6 +6,7 @@ temporary name and renamed, so it is whole or absent; the same key continues a r
 different key is refused with the differing field named.
 """
 
+import glob
 import hashlib
 import json
 import logging
@@ -45,7 +46,8 @@ class Run:
     @property
     def info(self) -> dict[str, Any]:
         """``run.json``: versions, hardware, models, data counts, timings."""
-        return read_json(self.path / "run.json")
+        path = self.path / "run.json"
+        return _mapping(path, read_json(path))
 
     def models(self) -> list[str]:
         """Labels of the models, the base first."""
@@ -64,7 +66,13 @@ class Run:
 @lru_cache(maxsize=4)
 def _parsed_study(path: Path, changed: int) -> dict[str, Any]:
     """The study in a file; parsed again only when the file has changed."""
-    return yaml.safe_load(_read_text(path))
+    try:
+        return _mapping(path, yaml.safe_load(_read_text(path)))
+    except yaml.YAMLError as error:
+        raise ResultsError(
+            f"{path}: not YAML ({_in_a_line(error)}); needed the study as the run "
+            "wrote it; put that file back, or give another --output"
+        ) from error
 
 
 def open_run(path: Path) -> Run:
@@ -235,12 +243,18 @@ def _read_part(
     filter: pc.Expression | None,
     dictionaries: list[str],
 ) -> pa.Table:
-    if filter is None:  # Half the time of `read_table`: runs have hundreds of parts.
-        with pq.ParquetFile(path, read_dictionary=dictionaries) as file:
-            return file.read(columns)
-    return pq.read_table(
-        path, columns=columns, filters=filter, read_dictionary=dictionaries
-    )
+    try:
+        if filter is None:  # Half the time of `read_table`: there are hundreds.
+            with pq.ParquetFile(path, read_dictionary=dictionaries) as file:
+                return file.read(columns)
+        return pq.read_table(
+            path, columns=columns, filters=filter, read_dictionary=dictionaries
+        )
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ResultsError(
+            f"{path}: cannot read ({_in_a_line(error)}); needed a whole part; give the "
+            "command that measured it again: it measures what is cut or broken anew"
+        ) from error
 
 
 def finished_analyses(run: Run) -> dict[str, list[str]]:
@@ -265,18 +279,18 @@ def query(run: Run, sql: str) -> pa.Table:
     Raises:
         ResultsError: The SQL is refused by DuckDB; its message and the views are shown.
     """
-    connection = duckdb.connect()
     views = finished_analyses(run)
-    # A view reads the schema of every part: only those that the SQL can mean.
-    for analysis in (name for name in views if name.lower() in sql.lower()):
-        pattern = str(run.path / "rows" / analysis / "*" / "part-*.parquet")
-        quoted = pattern.replace("'", "''")
-        connection.execute(
-            f'create view "{analysis}" as '
-            f"select * from read_parquet('{quoted}', union_by_name = true)"
-        )
     try:
-        return connection.sql(sql).to_arrow_table()
+        with duckdb.connect() as connection:
+            # A view reads the schema of every part: only those that the SQL can mean.
+            for analysis in (name for name in views if name.lower() in sql.lower()):
+                folder = glob.escape(str(run.path / "rows" / analysis))
+                quoted = f"{folder}/*/part-*.parquet".replace("'", "''")
+                connection.execute(
+                    f'create view "{analysis}" as '
+                    f"select * from read_parquet('{quoted}', union_by_name = true)"
+                )
+            return connection.sql(sql).to_arrow_table()
     except duckdb.Error as error:
         raise ResultsError(f"{error}\n{did_you_mean('', views)}") from error
 
@@ -374,6 +388,24 @@ def _read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ResultsError(f"{path}: cannot read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ResultsError(
+            f"{path}: byte {error.start} is not UTF-8; needed the file as the run "
+            "wrote it; remove the file and give the same command again"
+        ) from error
+
+
+def _mapping(path: Path, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ResultsError(
+            f"{path}: found {type(value).__name__}, needed fields by name, as the run "
+            "wrote them; put that file back, or give another --output"
+        )
+    return value
+
+
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _shorten(value: Any) -> str:
