@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from concord.analyses import ANALYSES, Analysis
+from concord.lock import sole_writer
 from concord.parallel.measure import measure_models
 from concord.plan import Plan, plan_study
 from concord.progress import SILENT, Phases, Reporter
-from concord.provenance import begin_run
+from concord.provenance import begin_run, refuse_other_things
 from concord.redraw import summarise_and_report
 from concord.results import Run
 from concord.study import Study
@@ -43,8 +44,12 @@ def compare(
     plan = plan_study(study)
     if announce:
         announce(plan)
-    run = begin_run(output, plan)
-    measure_models(run, plan, analyses=analyses, reporter=reporter)
-    with Phases(reporter) as phases:
-        summarise_and_report(run, study.statistics, seed=study.seed, tell=phases.tell)
+    refuse_other_things(output)
+    with sole_writer(output):
+        run = begin_run(output, plan)
+        measure_models(run, plan, analyses=analyses, reporter=reporter)
+        with Phases(reporter) as phases:
+            summarise_and_report(
+                run, study.statistics, seed=study.seed, tell=phases.tell
+            )
     return run

@@ -16,6 +16,7 @@ import torch
 from concord.data.seen import SeenFacts
 from concord.endpoints.usage import Usage
 from concord.errors import ResultsError
+from concord.lock import LOCK
 from concord.models.sources import Source
 from concord.organism.family import FAMILY
 from concord.plan import Plan
@@ -54,15 +55,11 @@ def begin_run(output: Path, plan: Plan) -> Run:
         ResultsError: The folder holds another study (the difference is named) or
             something that is no run, or the disk is too full.
     """
+    refuse_other_things(output)
     run = Run(output)
     if (output / "study.yaml").is_file():
         _require_same_study(run, plan.study)
         remove_temporaries(run)
-    elif output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ResultsError(
-            f"{output}: found a folder with other things in it; needed a new folder or "
-            "a run to continue; give another --output"
-        )
     prompt_count = sum(row["prompts"] for row in plan.workload)
     require_space(output, prompt_count * BYTES_PER_PROMPT)
     known = run.info if (output / "run.json").is_file() else {}
@@ -72,6 +69,21 @@ def begin_run(output: Path, plan: Plan) -> Run:
     if plan.data.seen is not None:
         _write_seen(run, plan.data.seen)
     return run
+
+
+def refuse_other_things(output: Path) -> None:
+    """Refuse a place for a run that holds what is none.
+
+    Raises:
+        ResultsError: It is a file, or a folder with other things in it.
+    """
+    if (output / "study.yaml").is_file() or not output.exists():
+        return
+    if not output.is_dir() or any(path.name != LOCK for path in output.iterdir()):
+        raise ResultsError(
+            f"{output}: found a folder with other things in it; needed a new folder or "
+            "a run to continue; give another --output"
+        )
 
 
 def _write_seen(run: Run, seen: SeenFacts) -> None:
