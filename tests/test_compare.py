@@ -19,7 +19,7 @@ from small_study import write_lines, write_tuned
 from concord.analyses import ANALYSES, Part, Task, facts
 from concord.cli import KNOWN_ANALYSES
 from concord.compare import compare
-from concord.errors import DataError, ModelError, ResultsError
+from concord.errors import DataError, ModelError, ResultsError, StudyError
 from concord.results import Run, open_run, query, read_json
 from concord.study import Study, resolve_study
 
@@ -275,6 +275,15 @@ def test_nothing_is_written_before_everything_is_checked(
     settings["tuned"] = [str(tmp_path / "nothing")]
     with pytest.raises(ModelError, match="no such folder"):
         compare(study_of(settings), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_analysis_is_refused_before_anything_is_measured(
+    settings: dict[str, Any], tmp_path: Path
+):
+    study = resolve_study(settings, {"analyses": ["facts", "factz"]})
+    with pytest.raises(StudyError, match="'factz'.*did you mean 'facts'"):
+        compare(study, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from concord.analyses import ANALYSES, Analysis
+from concord.errors import StudyError, did_you_mean
 from concord.lock import sole_writer
 from concord.parallel.measure import measure_models
 from concord.plan import Plan, plan_study
@@ -41,6 +42,7 @@ def compare(
         ConcordError: Something in study, data, models or folder cannot be used. Nearly
             all of it is found before the first model is loaded.
     """
+    _refuse_unknown(study, analyses)
     plan = plan_study(study)
     if announce:
         announce(plan)
@@ -53,3 +55,12 @@ def compare(
                 run, study.statistics, seed=study.seed, tell=phases.tell
             )
     return run
+
+
+def _refuse_unknown(study: Study, analyses: Mapping[str, Analysis]) -> None:
+    for name in study.analyses:
+        if name not in analyses:
+            raise StudyError(
+                f"analysis {name!r}: there is no such; {did_you_mean(name, analyses)} "
+                "One of your own is given as compare(..., analyses={NAME: FUNCTION})"
+            )
