@@ -4,8 +4,9 @@ Data are read, models and tokenizers looked at, and the first prompt of every co
 laid out as token ids of base and tuned side by side: what cannot work fails here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 
 from concord.data.collection import Collection, read_collection
@@ -41,6 +42,8 @@ _ANALYSIS_TASKS: tuple[tuple[str, Task], ...] = (
 )
 _SAMPLE = 32
 """Prompts encoded to estimate how many tokens a study takes."""
+_BLOCK = 1024
+"""Prompts whose ids are compared together."""
 
 
 @dataclass(frozen=True)
@@ -76,22 +79,18 @@ def plan_study(study: Study) -> Plan:
     }
     data = read_collection(study)
     served = look_at_endpoints(study)
-    tasks: list[tuple[str, Task]] = [
-        (name, task)
-        for name, task in _ANALYSIS_TASKS
-        if name in study.analyses and _sentences(task, data)
-    ]
+    texts = _texts_of_all(data, study)
     audit = [
         row
-        for analysis, task in _first_of_each_kind(tasks)
+        for task, (analysis, asked) in _by_task(texts).items()
         for entry in study.tuned
-        for row in _audit(analysis, task, entry, encoders | served, data, study)
+        for row in _audit(analysis, task, entry, encoders | served, asked, study)
     ]
     workload = [
-        _workload(analysis, task, entry, encoders[entry.label], data, study)
+        _workload(analysis, task, entry, encoders[entry.label], asked, study)
         for entry in study.models
         if entry.label in encoders
-        for analysis, task in tasks
+        for (analysis, task), asked in texts.items()
     ]
     workload += [row for one in served.values() for row in forecasts(one, study, data)]
     if "finetuned" in study.analyses:
@@ -115,10 +114,25 @@ def _merged(workload: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(merged.values())
 
 
-def _first_of_each_kind(tasks: list[tuple[str, Task]]) -> list[tuple[str, Task]]:
-    """The tasks whose prompts no other task has shown before."""
-    kinds = [task for _, task in tasks]
-    return [pair for place, pair in enumerate(tasks) if pair[1] not in kinds[:place]]
+def _texts_of_all(data: Collection, study: Study) -> dict[tuple[str, Task], list[str]]:
+    """What each analysis puts into the contexts of a task, where it is anything."""
+    texts: dict[tuple[str, Task], list[str]] = {
+        (name, task): _texts(name, task, _asked(name, data, study))
+        for name, task in _ANALYSIS_TASKS
+        if name in study.analyses
+    }
+    return {key: found for key, found in texts.items() if found}
+
+
+def _by_task(
+    texts: Mapping[tuple[str, Task], list[str]],
+) -> dict[Task, tuple[str, list[str]]]:
+    """Task -> the first analysis that asks it, and the texts of all that do."""
+    found: dict[Task, tuple[str, list[str]]] = {}
+    for (name, task), asked in texts.items():
+        first, known = found.get(task, (name, []))
+        found[task] = first, list(dict.fromkeys(known + asked))
+    return found
 
 
 def _refuse_quantised(entry: ModelEntry, config: Any, study: Study) -> None:
@@ -175,22 +189,22 @@ def _audit(
     task: Task,
     entry: ModelEntry,
     encoders: Mapping[str, Asked],
-    data: Collection,
+    texts: Sequence[str],
     study: Study,
 ) -> list[dict[str, Any]]:
     """One row for each context of a tuned model and the base's of the same number."""
     base = study.base
-    sentence = next(iter(_sentences(task, data)), "")
     base_contexts = _contexts(base, encoders[base.label], task, study)
+    contexts = _contexts(entry, encoders[entry.label], task, study)
+    if any(context.contexts == "same" for context in contexts):
+        _require_same(entry, base_contexts, encoders, texts, study)
     rows = []
-    for context in _contexts(entry, encoders[entry.label], task, study):
+    for context in contexts:
         partner = base_contexts[min(context.index, len(base_contexts) - 1)]
-        base_side = _side("base", base, partner, sentence, encoders)
-        tuned_side = _side("tuned", entry, context, sentence, encoders)
+        base_side = _side("base", base, partner, texts[0], encoders)
+        tuned_side = _side("tuned", entry, context, texts[0], encoders)
         is_same = base_side["base_ids"] == tuned_side["tuned_ids"]
         is_seen = bool(base_side["base_ids"] and tuned_side["tuned_ids"])
-        if context.contexts == "same":
-            _require_same(entry, task, encoders, data, study)
         rows.append(
             {
                 "analysis": analysis,
@@ -227,14 +241,21 @@ def _side(
 
 def _require_same(
     entry: ModelEntry,
-    task: Task,
+    contexts: Sequence[Context],
     encoders: Mapping[str, Asked],
-    data: Collection,
+    texts: Sequence[str],
     study: Study,
 ) -> None:
     """Refuse a same-prompt control whose prompts are not the same ids.
 
     One tokenizer and one policy give the same ids; otherwise every prompt is compared.
+
+    Args:
+        entry: The tuned model.
+        contexts: The base's, in which both are asked.
+        encoders: How each model gets its ids.
+        texts: What stands in these contexts.
+        study: Names the base.
     """
     base = study.base
     ours, theirs = encoders[base.label], encoders[entry.label]
@@ -243,11 +264,11 @@ def _require_same(
     prints = [tokenizer_fingerprint(each.tokenizer) for each in (ours, theirs)]
     if prints[0] == prints[1] and ours.bos == theirs.bos:
         return
-    for context in _contexts(base, ours, task, study):
-        sentences = _sentences(task, data)
+    blocks = [texts[first : first + _BLOCK] for first in range(0, len(texts), _BLOCK)]
+    for context, block in product(contexts, blocks):
         pairs = zip(
-            encode_in_context(ours, context, sentences, label=base.label),
-            encode_in_context(theirs, context, sentences, label=entry.label),
+            encode_in_context(ours, context, block, label=base.label),
+            encode_in_context(theirs, context, block, label=entry.label),
             strict=True,
         )
         for one, other in pairs:
@@ -275,8 +296,14 @@ def _contexts(
     )
 
 
-def _sentences(task: Task, data: Collection) -> list[str]:
-    """Every distinct text that a task puts into its contexts."""
+def _texts(analysis: str, task: Task, data: Collection) -> list[str]:
+    """Every text that an analysis puts into the contexts of a task.
+
+    Each stands once; in representation once in each data set, for these go by alone.
+    """
+    if analysis == "representation":
+        own = [one for one in data.sentences if one.is_of_facts == (task == "facts")]
+        return [text for one in own for text in dict.fromkeys(one.sentences)]
     if task == "facts":
         relations = data.facts.relations if data.facts else ()
         texts = (
@@ -285,17 +312,9 @@ def _sentences(task: Task, data: Collection) -> list[str]:
             for fact in relation.facts
             for _, prompt in relation.prompts_of(fact)
         )
-    elif task == "choices":
-        texts = (prompt for dataset in data.choices for prompt in dataset.prompts)
-    elif task == "answers":
-        texts = (prompt for dataset in data.answers for prompt in dataset.prompts)
     else:
-        texts = (
-            sentence
-            for dataset in data.sentences
-            if not dataset.is_of_facts
-            for sentence in dataset.sentences
-        )
+        datasets = data.choices if task == "choices" else data.answers
+        texts = (prompt for dataset in datasets for prompt in dataset.prompts)
     return list(dict.fromkeys(texts))
 
 
@@ -312,20 +331,19 @@ def _workload(
     task: Task,
     entry: ModelEntry,
     encoder: Encoder,
-    data: Collection,
+    texts: Sequence[str],
     study: Study,
 ) -> dict[str, Any]:
     """Prompts of one analysis of one model; their tokens estimated from a sample."""
-    sentences = _sentences(task, _asked(analysis, data, study))
     contexts = _contexts(entry, encoder, task, study)
-    sample = sentences[:: max(1, len(sentences) // _SAMPLE)]
+    sample = texts[:: max(1, len(texts) // _SAMPLE)]
     sampled = [
         len(prompt.ids)
         for context in contexts
         for prompt in encode_in_context(encoder, context, sample, label=entry.label)
     ]
     mean_length = sum(sampled) / len(sampled) if sampled else 0.0
-    prompt_count = len(sentences) * len(contexts)
+    prompt_count = len(texts) * len(contexts)
     return {
         "model": entry.label,
         "analysis": analysis,

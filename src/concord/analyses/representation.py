@@ -77,6 +77,7 @@ def _encode(task: Task, dataset: SentenceData, context: Context) -> _Sentences:
         encoder, context, texts, label=model.label, vocabulary=model.vocabulary_size
     )
     prompts = list(dict.fromkeys(prompt.ids for prompt in encoded))
+    task.advance(len(texts) - len(prompts))  # Texts of equal ids are run once.
     number = {ids: index for index, ids in enumerate(prompts)}
     place = {t: number[p.ids] for t, p in zip(texts, encoded, strict=True)}
     sets = dataset.sets
@@ -255,11 +256,10 @@ def _centred(
     collected = _collector(task, sentences, 1, final.shape[1])
     for chunk in _chunks(sentences.members):
         members = sentences.members[chunk]
-        needed, places = np.unique(np.concatenate(members), return_inverse=True)
+        prompts: np.ndarray = np.concatenate(members)
+        needed, places = np.unique(prompts, return_inverse=True)
         rows = np.split(places, np.cumsum([len(unit) for unit in members])[:-1])
-        collected.add(
-            chunk.start, rows, _unit(final.take(needed, axis=0) - mean)[:, None]
-        )
+        collected.add(chunk.start, rows, _unit(final[needed] - mean)[:, None])
     columns = _pair_columns(task, sentences, final, mean)
     return _table(
         sentences,
