@@ -87,13 +87,24 @@ def test_facts_bring_their_noise_floor_along():
             ["tuned.0.revison", "did you mean 'revision'?"],
         ),
         ({"base": {"label": "x"}}, ["base.source: missing; needed among source"]),
-        ({"tuned": ["a/base"]}, ["two models are labelled 'base'"]),
-        ({"tuned": []}, ["tuned"]),
+        (
+            {"tuned": ["a/base"]},
+            ["two models are labelled 'base'", "{source: a/base, label: NAME}"],
+        ),
+        ({"tuned": []}, ["tuned: found an empty list; needed one or more"]),
+        ({"tuned": "b/c"}, ["tuned: found 'b/c'; needed a list, as [b/c]"]),
+        ({"batch_size": "big"}, ["'big'; needed a whole number or 'auto'"]),
+        ({"statistics": {"replicates": 10}}, ["found 10; needed 100 or more"]),
+        ({"facts": 3}, ["facts: found 3; needed keys with values"]),
+        ({"dtype": "f8"}, ["'f8'; needed 'auto', 'float32', 'bfloat16' or 'float16'"]),
         ({"limit": 0}, ["limit", "0"]),
         ({"analyses": ["factz"]}, ["factz", "did you mean 'facts'?"]),
         ({"contexts": ["same"]}, ["'study'"]),
         ({"base": {"source": "a", "fact_contexts": ["no slot"]}}, ["exactly one {}"]),
-        ({"base": {"source": "a", "label": "../up"}}, ["label"]),
+        (
+            {"base": {"source": "a", "label": "my model"}},
+            ["base.label: found 'my model'; needed letters, digits, - _ ."],
+        ),
         (
             {"knockout": {"sets": ["subject", "last", "subject"]}},
             ["knockout.sets: found subject, last, subject; ", "name subject a single"],
@@ -105,6 +116,23 @@ def test_what_cannot_be_used_is_named(settings, words):
         resolve_study(MODELS, settings, known_analyses=("facts", "representation"))
     for word in words:
         assert word in str(caught.value)
+
+
+def test_a_fault_that_follows_from_another_is_not_told():
+    for settings in ({"tuned": [{"source": "a", "revison": "b"}]}, {"base": ""}):
+        with pytest.raises(StudyError) as caught:
+            resolve_study(MODELS, settings)
+        assert len(str(caught.value).splitlines()) == 2
+
+
+def test_a_key_that_stands_twice_is_refused_by_its_lines(tmp_path: Path):
+    path = tmp_path / "study.yaml"
+    path.write_text("base: a\nfacts:\n  source: x\n  source: y\nbase: b\n", "utf-8")
+    with pytest.raises(StudyError, match=r"line 5: found 'base' .*after line 1"):
+        read_study_file(path)
+    path.write_text("facts:\n  source: x\n  source: y\n", "utf-8")
+    with pytest.raises(StudyError, match="line 3: found 'source'"):
+        read_study_file(path)
 
 
 def test_all_faults_are_named_at_once():

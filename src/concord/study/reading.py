@@ -87,9 +87,32 @@ def read_preset(name: str) -> dict[str, Any]:
     return {**_parse_yaml(text, f"preset {name}"), "preset": name}
 
 
+class _DoubleKey(Exception):
+    """A key stands in a mapping a second time."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain YAML whose mappings have every key once: the later would win unseen."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
+        lines: dict[Any, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and key.value in lines:
+                raise _DoubleKey(
+                    f"line {line}: found {key.value!r} a second time, after line "
+                    f"{lines[key.value]}; needed every key once; remove one of them"
+                )
+            if isinstance(key, yaml.ScalarNode):
+                lines[key.value] = line
+        return super().construct_mapping(node, deep)
+
+
 def _parse_yaml(text: str, where: str) -> dict[str, Any]:
     try:
-        parsed = yaml.safe_load(text)
+        parsed = yaml.load(text, _Loader)
+    except _DoubleKey as error:
+        raise StudyError(f"{where}, {error}") from error
     except yaml.YAMLError as error:
         raise StudyError(f"{where}: not YAML: {error}") from error
     if not isinstance(parsed, dict):

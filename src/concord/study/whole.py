@@ -103,12 +103,15 @@ class Study(Section):
 
     @model_validator(mode="after")
     def _labels_are_distinct(self) -> Self:
-        labels = [entry.label for entry in self.models]
-        for label in labels:
-            if labels.count(label) > 1:
+        known: set[str] = set()
+        for entry in self.models:
+            if entry.label in known:
                 raise ValueError(
-                    f"two models are labelled {label!r}; give one of them a label"
+                    f"two models are labelled {entry.label!r}; give one of them a "
+                    f"label of its own: {{source: {entry.source}, label: NAME}} in a "
+                    "study file, or NAME=PATH for concord import"
                 )
+            known.add(entry.label)
         return self
 
     @property
