@@ -217,7 +217,7 @@ def _run(arguments: list[str]) -> int:
         err.print(f"interrupted: {words if is_kept else 'give the same command again'}")
         return INTERRUPTED
     except typer.TyperException as error:
-        fault = str(error).strip()
+        fault = error.format_message().strip()
         if fault.startswith("Usage:"):  # A group of commands without one of them.
             out.print(fault, markup=False, highlight=False)
         else:

@@ -40,7 +40,8 @@ def import_runs(
         str | None, typer.Option(help="The logged 0 or 1 that says right or wrong.")
     ] = None,
     replicates: Annotated[
-        int | None, typer.Option(help="Bootstrap replicates of the intervals.")
+        int | None,
+        typer.Option(help="Bootstrap replicates of the intervals.", min=100),
     ] = None,
     seed: Seed = None,
 ) -> None:

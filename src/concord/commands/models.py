@@ -40,14 +40,24 @@ def models_inspect(
     """Show what a model is and how it would be asked; load no weights."""
     from dataclasses import asdict
 
+    from pydantic import ValidationError
+
     from concord.models.inspection import inspect_model
     from concord.models.quiet import quiet_libraries
     from concord.study import ModelEntry
+    from concord.study.faults import explain
 
     quiet_libraries()
+    try:
+        entry = ModelEntry(
+            source=model, label="m", revision=revision, tokenizer=tokenizer
+        )
+        below = ModelEntry(source=base, label="b") if base else None
+    except ValidationError as error:
+        raise StudyError(explain(error, "the model")) from error
     found = inspect_model(
-        ModelEntry(source=model, label="m", revision=revision, tokenizer=tokenizer),
-        ModelEntry(source=base, label="b") if base else None,
+        entry,
+        below,
         allow_pickle=allow_pickle,
         trust_remote_code=trust_remote_code,
     )
