@@ -111,7 +111,9 @@ def test_bound_is_never_below_the_score(
     generator = np.random.default_rng(seed)
     expand(search, np.array([0]), scores)
     while not search.is_finished.all():
-        frontier = np.unique(search.frontier[~search.is_finished])
+        step = np.minimum(search.known[0], trie.lengths - 1)
+        next_nodes = trie.candidate_nodes[np.arange(trie.candidate_count), step]
+        frontier = np.unique(next_nodes[~search.is_finished[0]])
         expand(search, frontier[[generator.integers(len(frontier))]], scores)
         assert (search.bounds >= truth).all()
     np.testing.assert_array_equal(search.bounds[0], truth)

@@ -236,7 +236,6 @@ def scoring_config(task: Task, prepared: Prepared) -> ScoringConfig:
     return ScoringConfig(
         mode=facts.scoring,
         normalisation=facts.normalisation,
-        candidate_end=facts.candidate_end,
         head_dtype=facts.head_dtype,
         token_budget=None if rows is None else rows * on_grid(prepared.longest),
         row_limit=rows,

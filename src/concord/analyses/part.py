@@ -22,8 +22,6 @@ class Part:
     name: str
     """Unique within the analysis and model, and the same in every run of a study."""
     rows: pa.Table
-    table: str | None = None
-    """Folder of rows to go to; None: the analysis' own."""
 
 
 @runtime_checkable

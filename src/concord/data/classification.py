@@ -120,11 +120,6 @@ class ClassificationTask:
     notes: tuple[str, ...] = ()
 
     @property
-    def label_count(self) -> int:
-        """Number of classes."""
-        return len(self.layout.labels)
-
-    @property
     def scored(self) -> tuple[Example, ...]:
         """The rows of the accuracy."""
         assert self.layout.scored is not None

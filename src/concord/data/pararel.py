@@ -209,7 +209,6 @@ def _template(relation: str, row: Row, line: int) -> Template:
         text=pattern,
         pattern=pattern,
         lemma=row.optional_text("lemma"),
-        extended_lemma=row.optional_text("extended_lemma"),
         tense=row.optional_text("tense"),
         line=line,
     )

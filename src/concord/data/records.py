@@ -19,7 +19,6 @@ class Template:
     text: str
     pattern: str
     lemma: str | None = None
-    extended_lemma: str | None = None
     tense: str | None = None
     line: int = 0
     """Place among all templates of the relation, usable or not; 0 is the first, in

@@ -58,7 +58,7 @@ def plan_sum(base: Checkpoint, diff: Checkpoint, config: PretrainedConfig) -> Su
     network = _network_without_weights(config)
     wanted = [name for name, _ in network.named_parameters()]
     in_base, in_diff = (_names(each, wanted, network) for each in (base, diff))
-    _require_known(base, diff, in_base, in_diff, network)
+    _require_known(base, diff, in_diff, network)
     _require_all(wanted, in_base, base.folder, "the base")
     _require_all(wanted, in_diff, diff.folder, "the difference")
     pairs = {name: (in_base[name], in_diff[name]) for name in sorted(wanted)}
@@ -107,7 +107,6 @@ def _names(
 def _require_known(
     base: Checkpoint,
     diff: Checkpoint,
-    in_base: Mapping[str, str],
     in_diff: Mapping[str, str],
     network: PreTrainedModel,
 ) -> None:

@@ -47,11 +47,6 @@ class Schedule:
         """Nothing is waiting, ready or running."""
         return not self._ready and not self._running
 
-    @property
-    def ready_count(self) -> int:
-        """Jobs that a worker could begin now."""
-        return len(self._ready)
-
     def assign(self, idle: Mapping[int, str | None]) -> dict[int, Job]:
         """Jobs for idle workers, those of the model each one holds first.
 

@@ -40,11 +40,6 @@ class Searches:
         return self.known == self.trie.lengths
 
     @property
-    def frontier(self) -> Int[np.ndarray, "prompt candidate"]:
-        """The node to expand next for each candidate; meaningless when finished."""
-        return _frontier(self.trie, self.known)
-
-    @property
     def bounds(self) -> Float[np.ndarray, "prompt candidate"]:
         """Normalised score of finished candidates, upper bound of the others."""
         return self.normalise(self.partial)
@@ -218,6 +213,7 @@ def _outcome(order: list[int], values: list[float], proven: list[bool]) -> Best:
 def _frontier(
     trie: CandidateTrie, known: Int[np.ndarray, "*prompt candidate"]
 ) -> Int[np.ndarray, "*prompt candidate"]:
+    """The node to expand next for each candidate; meaningless when finished."""
     step = np.minimum(known, trie.lengths - 1)
     return trie.candidate_nodes[np.arange(trie.candidate_count), step]
 

@@ -24,8 +24,6 @@ class ScoringConfig:
     k: int = 2
     """Candidates proven in `top`; with 1 the margin is a lower bound."""
     normalisation: Normalisation = "acc"
-    candidate_end: Literal["", ".", "eos"] = ""
-    """Part of the tries' ids (`candidate_ids`); kept here for the record."""
     head_dtype: HeadDtype = "float32"
     token_budget: int | None = None
     """Positions per batch; None: by device."""
@@ -37,7 +35,7 @@ class ScoringConfig:
     """Run tokens that all prompts of a call begin with once."""
     keep_prompts: bool = True
     """Keep keys and values of prompts between the rounds of `top`, where the family
-    allows it and as far as there is room."""
+    allows it and as far as there is room: see `KeptPrompts`."""
     layout: Literal["auto", Layout] = "auto"
     """Tree rows where the family allows them; or chain rows always."""
 
