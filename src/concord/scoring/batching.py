@@ -2,7 +2,8 @@
 
 With fixed shapes the padded length of a row depends on the row alone and a batch is
 filled up with copies, never left with a single row: on a CPU a row's numbers are then
-the same whatever stands beside it (`models.padding`).
+the same whatever stands beside it (`models.padding`), as long as there is room for all
+kept prompts (`passes.KeptPrompts`).
 """
 
 from collections import defaultdict

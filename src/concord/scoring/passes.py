@@ -78,7 +78,9 @@ class KeptPrompts:
     """Keys and values of prompts that go on: later rounds feed their nodes alone.
 
     As many as there is room for; the others are run again. Bounded, so that memory does
-    not grow with the number of prompts.
+    not grow with the number of prompts. A prompt that is run again takes other kernels,
+    so once the room is full a score also depends, by rounding, on the other prompts of
+    the call: by 1e-6 at most in 40 random prompts of a tiny model.
     """
 
     room: int
