@@ -5,7 +5,7 @@ import pytest
 from small_study import SUBJECTS, TOWNS, write_lines
 
 from concord.data.collection import read_collection
-from concord.errors import DataError
+from concord.errors import DataError, StudyError
 from concord.study import resolve_study
 
 
@@ -43,3 +43,24 @@ def test_facts_of_one_wording_have_no_paraphrases(
         read(
             settings, facts={"source": source}, representation={"datasets": ["pararel"]}
         )
+
+
+def write_groups(path: Path) -> str:
+    write_lines(path, [{"group": "0", "text": text} for text in ("I go.", "I leave.")])
+    return str(path)
+
+
+@pytest.mark.parametrize("second", ["other/mine.jsonl", "mrpc.jsonl", "facts.jsonl"])
+def test_a_name_of_two_data_sets_is_refused(
+    settings: dict[str, Any], tmp_path: Path, second: str
+):
+    """The rows of one would silently replace those of the other."""
+    files = [write_groups(tmp_path / name) for name in ("mine.jsonl", second)]
+    asked = {"datasets": ["mrpc", *files]}
+    with pytest.raises(StudyError, match=r"representation\.datasets: .*rename"):
+        read(settings, representation=asked)
+
+
+def test_a_data_set_named_twice_is_refused(settings: dict[str, Any]):
+    with pytest.raises(StudyError, match="two data sets are called 'mrpc'"):
+        read(settings, representation={"datasets": ["mrpc", "mrpc"]})

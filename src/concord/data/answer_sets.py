@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from concord.data.choice_sets import data_set_name
 from concord.data.draw import draw
 from concord.data.free_tasks import FreeData, free_items, item_id, read_free_task
+from concord.data.names import data_set_name, refuse_equal_names
 from concord.data.perturbations import perturbations_by_name
 from concord.errors import DataError, StudyError
 from concord.study import Study
@@ -23,12 +23,7 @@ def read_answer_tasks(study: Study) -> tuple[FreeData, ...]:
             "kind: free): give --set answers.tasks=FILE, or leave answers out"
         )
     found = tuple(_read(Path(name), study) for name in study.answers.tasks)
-    names = [data.name for data in found]
-    for name in names:
-        if names.count(name) > 1:
-            raise StudyError(
-                f"answers.tasks: two tasks are called {name!r}; rename a file"
-            )
+    refuse_equal_names("answers.tasks", "tasks", [one.name for one in found])
     return found
 
 

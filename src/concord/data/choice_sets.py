@@ -1,6 +1,5 @@
 """The multiple choice data sets of a study: MMLU, users' questions, users' tasks."""
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -19,10 +18,11 @@ from concord.data.choices import (
 from concord.data.draw import draw
 from concord.data.fetch import data_folder
 from concord.data.mmlu import read_mmlu
+from concord.data.names import data_set_name, refuse_equal_names
 from concord.data.perturbations import perturbations_by_name
 from concord.data.questions import read_questions
 from concord.data.task_file import SUFFIXES, read_task, task_items
-from concord.errors import DataError, StudyError
+from concord.errors import DataError
 from concord.study import Study
 
 Item = TypeVar("Item")
@@ -38,12 +38,7 @@ def read_choices(study: Study) -> tuple[ChoiceData, ...]:
     for name in study.choices.orders:
         order_of(name, 2)
     found = tuple(_read(name, study) for name in study.choices.datasets)
-    names = [data.name for data in found]
-    for name in names:
-        if names.count(name) > 1:
-            raise StudyError(
-                f"choices.datasets: two data sets are called {name!r}; rename a file"
-            )
+    refuse_equal_names("choices.datasets", "data sets", [one.name for one in found])
     return found
 
 
@@ -143,8 +138,3 @@ def refuse_unequal_counts(questions: Sequence[Question], study: Study) -> None:
                 "row. Correct the row, or say that they may differ "
                 "(choices.option_counts: any)."
             )
-
-
-def data_set_name(path: Path) -> str:
-    """The file's name as it can stand in a key: letters, digits, - and _."""
-    return re.sub(r"[^\w-]+", "-", path.stem)

@@ -18,6 +18,7 @@ from concord.data.fetch import data_folder
 from concord.data.free_tasks import FreeData
 from concord.data.groups import read_facts
 from concord.data.mrpc import read_mrpc
+from concord.data.names import refuse_equal_names
 from concord.data.own_sentences import read_own_sentences
 from concord.data.pararel import read_pararel
 from concord.data.records import FactData, ParaphraseSet, SentenceData
@@ -27,6 +28,9 @@ from concord.data.training_sets import TrainingSet, read_training_sets
 from concord.errors import DataError, StudyError
 from concord.results import fingerprint
 from concord.study import MECHANISM, Study
+
+_TAKEN = ("facts", "objects", "attributes", "seen")
+"""Names in a run's description and fingerprints that are no data set's."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ def read_collection(study: Study) -> Collection:
 
     Raises:
         DataError: A file is missing, malformed or empty.
+        StudyError: Two data sets have one name, or a name that is taken.
     """
     needs_sentences = "representation" in study.analyses
     needs_facts = not {"facts", *MECHANISM}.isdisjoint(study.analyses)
@@ -109,6 +114,8 @@ def read_collection(study: Study) -> Collection:
         else _read_sentences(name, study)
         for name in datasets
     )
+    names = [data.name for data in sentences]
+    refuse_equal_names("representation.datasets", "data sets", names, taken=_TAKEN)
     choices = read_choices(study) if "choices" in study.analyses else ()
     attributes = _read_attributes(study, facts)
     return Collection(

@@ -13,7 +13,6 @@ from hashlib import sha256
 from pathlib import Path
 
 from concord.data.becel import LAYOUTS, read_becel, tasks_in
-from concord.data.choice_sets import data_set_name
 from concord.data.classification import (
     ClassificationTask,
     Example,
@@ -23,6 +22,7 @@ from concord.data.classification import (
 )
 from concord.data.draw import draw
 from concord.data.fetch import data_folder
+from concord.data.names import data_set_name, refuse_equal_names
 from concord.data.task_layout import layout_of
 from concord.errors import DataError, StudyError
 from concord.results import fingerprint
@@ -88,12 +88,7 @@ def read_training_sets(study: Study) -> tuple[TrainingSet, ...]:
     """
     found = tuple(training_set(task, study) for task in _tasks(study))
     names = [one.name for one in found]
-    for name in names:
-        if names.count(name) > 1 or name == MEAN:
-            raise StudyError(
-                f"finetuned.tasks: two tasks are called {name!r}, or the name is taken "
-                "by concord; rename a folder"
-            )
+    refuse_equal_names("finetuned.tasks", "tasks", names, taken=(MEAN,))
     return found
 
 
