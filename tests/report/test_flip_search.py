@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from finished_run import change_json, finished_run, read_json
@@ -116,6 +117,28 @@ def test_contexts_of_two_kinds_of_prompts_are_said_to_be_no_pair(run, findings):
         found = find_flips(run, findings, FlipFilter(contexts=contexts), limit=3)
         caption = str(flips_table(found).caption or "")
         assert ("are no pair" in caption) == is_told
+        assert ("--contexts same" in caption) == is_told
+    without = replace(found, has_same_prompts=False)
+    assert "--contexts same" not in str(flips_table(without).caption)
+
+
+def test_a_run_without_the_base_s_prompts_is_known_as_such(tmp_path):
+    run = finished_run(tmp_path / "run", facts=3, analyses=("facts",))
+    for model in ("tuned-1", "tuned-2"):
+        for part in run.parts("facts", model):
+            table = pq.read_table(part)
+            pq.write_table(table.filter(pc.field("contexts") == "study"), part)
+    found = find_flips(run, read_findings(run), FlipFilter(), limit=1)
+    assert not found.has_same_prompts
+
+
+def test_what_no_longer_agrees_comes_first(run, findings):
+    rows = find_flips(run, findings, FlipFilter(), limit=10_000).rows
+    kinds = [row["kind"] for row in rows]
+    first = kinds.count("to_disagree")
+    assert set(kinds[:first]) == {"to_disagree"} and first < len(kinds)
+    margins = [row["margin"] for row in rows[:first]]
+    assert margins == sorted(margins, reverse=True)
 
 
 def test_no_flip_is_an_empty_table_and_not_an_error(run, findings):
@@ -170,12 +193,16 @@ def _code(*arguments: str) -> object:
 def test_the_command_prints_writes_and_explains(run: Run, tmp_path: Path, capsys):
     file = tmp_path / "all.csv"
     assert _code(str(run.path), "--model", "tuned-1", "--csv", str(file)) == 0
-    assert "changed wordings" in capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "changed wordings" in printed and "what no longer agrees first" in printed
+    assert "tuned-1: no longer agrees" in printed
     assert len(file.read_text().splitlines()) == 1 + len(
         _changed(run, "tuned-1", "study")
     )
     assert _code(str(run.path), "--model", "tund-1") == 2
     assert "did you mean 'tuned-1'" in capsys.readouterr().err
+    assert _code(str(run.path), "--search", "no such text") == 0
+    assert capsys.readouterr().out == "No changed wording fits; nothing to list.\n"
 
 
 def test_no_folder_is_made_for_the_list(run: Run, tmp_path: Path, capsys):

@@ -27,14 +27,19 @@ def flips(
     relation: Annotated[str | None, typer.Option(help="As P19.")] = None,
     kind: Annotated[
         str | None,
-        typer.Option(help="to_agree, to_disagree, new_answer, other, one_wording."),
+        typer.Option(
+            help="to_agree: a fact's wordings now agree; to_disagree: they no longer "
+            "agree; new_answer: they agree on a new answer; other: they agree neither "
+            "before nor after; one_wording: a fact that has one."
+        ),
     ] = None,
     contexts: Annotated[str, typer.Option(help="study, same, chat or all.")] = "study",
     near_ties: Annotated[
         bool | None,
         typer.Option(
             "--near-ties/--no-near-ties",
-            help="Only, or without, flips whose margin lies inside the noise.",
+            help="Only, or without, flips that noise could make: a margin of every "
+            "changed wording is under twice the noise floor.",
         ),
     ] = None,
     search: Annotated[
@@ -45,7 +50,8 @@ def flips(
 ) -> None:
     """List who changed an answer, from what to what.
 
-    With the wording, and the margin by which each answer led.
+    With the wording, and the margin by which each answer led. What no longer agrees
+    comes first, then the widest margin.
     """
     from concord.report import flip_search
     from concord.report.findings import read_findings
@@ -58,7 +64,10 @@ def flips(
     named = None if contexts == "all" else contexts
     wanted = flip_search.FlipFilter(model, relation, kind, named, near_ties, search)
     found = flip_search.find_flips(opened, findings, wanted, limit=limit)
-    out.print(flip_search.flips_table(found))
+    if found.wordings:
+        out.print(flip_search.flips_table(found))
+    else:
+        out.print("No changed wording fits; nothing to list.", markup=False)
     if csv is not None:
         flip_search.write_found_flips(opened, findings, wanted, csv)
         out.print(f"All of them: {csv}", markup=False, soft_wrap=True)

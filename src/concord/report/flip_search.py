@@ -1,8 +1,8 @@
 """Who flipped, from what to what, in which wording: the list of flips, asked by name.
 
-One row for each wording whose answer changed, the widest margin first. A flip is a near
-tie when the measured noise can bridge a margin of every changed wording (see
-`report.flips`).
+One row for each wording whose answer changed: facts that no longer agree first, as on
+the page, then the widest margin. A flip is a near tie when the measured noise can
+bridge a margin of every changed wording (see `report.flips`).
 """
 
 from collections.abc import Iterable
@@ -33,9 +33,19 @@ _NEAR_TIE = {True: "near tie", False: "", None: "noise unknown"}
 """Unknown where no noise was measured."""
 _NO_PAIR = (
     "Each model under its own prompts: context k of the base and context k of the "
-    "tuned model share a number and are no pair. With --contexts same both got one "
-    "prompt."
+    "tuned model share a number and are no pair."
 )
+_SAME_PROMPTS = " With --contexts same both got one prompt."
+_ORDER = "what no longer agrees first, then the widest margin"
+_URGENCY = ("to_disagree", "to_agree", "new_answer", "other", "one_wording")
+_KIND_WORDS = {
+    "to_agree": "now agrees",
+    "to_disagree": "no longer agrees",
+    "new_answer": "agrees on a new answer",
+    "other": "other wordings changed",
+    "one_wording": "one wording",
+}
+"""As the page calls them."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +73,14 @@ class FoundFlips:
     """How many fit."""
     facts: int
     """Facts that these belong to."""
+    has_same_prompts: bool
+    """The run holds predictions of the tuned models under the base's prompts."""
 
 
 def find_flips(
     run: Run, findings: Findings, wanted: FlipFilter, *, limit: int
 ) -> FoundFlips:
-    """The changed wordings that fit a filter, the widest margin first.
+    """The changed wordings that fit a filter, what no longer agrees first.
 
     Args:
         run: The run.
@@ -82,6 +94,7 @@ def find_flips(
             near ties are asked for.
     """
     models = _chosen(run, findings, wanted)
+    urgency = f"list_position({list(_URGENCY)}, kind)"
     rows = query(
         run,
         f"""with {flips_sql(findings, models)},
@@ -90,12 +103,13 @@ def find_flips(
             count(distinct (relation, fact)) as facts from found)
         select found.*, wordings, facts
         from counted left join found on true
-        order by margin desc nulls last, model, contexts, context, relation, fact,
-            template
+        order by {urgency}, margin desc nulls last, model, contexts, context,
+            relation, fact, template
         limit {max(limit, 1)}""",
     ).to_pylist()
     counts = (rows[0]["wordings"], rows[0]["facts"])
-    return FoundFlips(rows[:limit] if counts[0] else [], *counts)
+    has_same = "same" in _names(run, "contexts")
+    return FoundFlips(rows[:limit] if counts[0] else [], *counts, has_same)
 
 
 def write_found_flips(
@@ -113,10 +127,11 @@ def write_found_flips(
 
 def flips_table(found: FoundFlips) -> Table:
     """The rows for the console: three columns of short lines, to fit 60 signs too."""
-    title = f"{count(found.wordings)} changed wordings of {count(found.facts)} facts"
+    counted = f"{count(found.wordings)} changed wordings of {count(found.facts)} facts"
+    title = f"{counted}: {_ORDER}"
     table = Table(title=title, box=SIMPLE_HEAD, show_lines=True, pad_edge=False)
     if any(row["contexts"] != "same" for row in found.rows):
-        table.caption = _NO_PAIR
+        table.caption = _NO_PAIR + (_SAME_PROMPTS if found.has_same_prompts else "")
     for name in ("model and fact", "base → tuned, wording"):
         table.add_column(name, overflow="fold")
     table.add_column("margins", justify="right", no_wrap=True)
@@ -129,7 +144,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     margins = (number(row[name], 2) for name in ("base_margin", "tuned_margin"))
     right = "" if row["rightness"] == "same" else f", all right {row['rightness']}"
     return (
-        f"{row['model']}: {row['kind'].replace('_', ' ')}{right}\n"
+        f"{row['model']}: {_KIND_WORDS[row['kind']]}{right}\n"
         f"{row['relation']} {row['subject']} ({row['object']})",
         f"{row['base_prediction']} → {row['tuned_prediction']}\n{row['prompt']}",
         f"{' → '.join(margins)}\n{_NEAR_TIE[row['is_near_tie']]}",

@@ -43,9 +43,11 @@ TERMS: dict[str, str] = {
     "micro": "Mean over all facts, so that large relations count more.",
     "nat": "Unit of log-probability to the base e: one nat more is 2.7 times as "
     "probable.",
-    "near tie": "A flip whose widest margin lies inside the noise floor.",
-    "noise floor": "How far scores move when the same prompts are scored in another "
-    "batch: measured, not assumed.",
+    "near tie": "A flip that noise could make: in every changed wording the margin of "
+    "the base or of the tuned model is under twice that model's noise floor, since the "
+    "best answer may fall and the runner-up rise.",
+    "noise floor": "How far a score moves at most when the same prompts are scored in "
+    "another batch: measured, not assumed.",
     "non-inferior": "Not worse by more than a margin, shown by the whole interval.",
     "paired": "Base and tuned model answer the same prompts, and differences are taken "
     "before anything is averaged or drawn.",
