@@ -17,11 +17,12 @@ from mechanism_run import (
     write_extraction,
 )
 
+from concord.metrics.agreement import NOT_ASKED
 from concord.metrics.bootstrap import cluster_units
 from concord.results import Run
 from concord.summary.answers import Answers
 from concord.summary.estimates import Outcome, Sample
-from concord.summary.link import GROUPS, _linked, fact_groups, link_entries
+from concord.summary.link import FLIPS, GROUPS, _linked, fact_groups, link_entries
 from concord.summary.mechanism import MechanismSummary, summarise_mechanism
 
 
@@ -156,3 +157,25 @@ def test_known_and_right_are_shares_of_prompts():
     assert found["same and right in both"].tolist() == [True, False, False, False]
     assert found["became consistent"].tolist() == [False, True, False, True]
     assert found["became inconsistent"].tolist() == [False, False, True, False]
+
+
+def test_a_fact_without_a_pair_neither_became_nor_stayed_anything():
+    """Fact 0 was asked with one template; 1 disagrees, 2 agrees, in both models."""
+    predictions = np.array([[[1, 0, 1], [NOT_ASKED, 1, 1]]])
+    agreement = np.array([[np.nan, 0.0, 1.0]])
+    right = np.zeros(predictions.shape, dtype=bool)
+    both = Answers(predictions, right, predictions, np.ones(predictions.shape))
+    np.testing.assert_array_equal(both.agreement, agreement)
+    groups = fact_groups(both, both)
+    found = {name: own.tolist() for name, own in groups.items() if name in FLIPS}
+    assert found == {
+        "became consistent": [False, False, False],
+        "stayed consistent": [False, False, True],
+        "stayed inconsistent": [False, True, False],
+        "became inconsistent": [False, False, False],
+    }
+    # One pair in one of the models only: nothing is known of a change.
+    predictions = np.array([[[1, 0, 1], [1, 1, 1]]])
+    tuned = Answers(predictions, right, predictions, np.ones(predictions.shape))
+    groups = fact_groups(both, tuned)
+    assert not any(groups[name][0] for name in FLIPS)

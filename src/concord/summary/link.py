@@ -121,20 +121,23 @@ def fact_groups(base: Answers, tuned: Answers) -> dict[str, Bool[np.ndarray, " f
 
     A fact is consistent when all its templates agree, and all, some or none right by
     its templates, in more than half of the contexts; it is known when at least half of
-    its prompts are right.
+    its prompts are right. Of a fact without a pair of templates, in either model, it is
+    not known whether it became or stayed consistent.
     """
     sides = (base, tuned)
-    was, is_now = (_mostly(all_agree(side.agreement)) for side in sides)
+    shares = [mean_present(all_agree(side.agreement)) for side in sides]
+    has_pair = ~np.isnan(shares).any(axis=0)
+    was, is_now = (share > 0.5 for share in shares)
     known = [is_known(_right_share(side)) for side in sides]
     return {
         "all facts": np.ones(len(was), dtype=bool),
         "same and right in both": _mostly(_same_and_right(base, tuned)),
         **_right_in_both(base, tuned),
         "known to both": known[0] & known[1],
-        "became consistent": ~was & is_now,
+        "became consistent": has_pair & ~was & is_now,
         "stayed consistent": was & is_now,
-        "stayed inconsistent": ~was & ~is_now,
-        "became inconsistent": was & ~is_now,
+        "stayed inconsistent": has_pair & ~was & ~is_now,
+        "became inconsistent": has_pair & was & ~is_now,
     }
 
 
