@@ -21,6 +21,7 @@ from concord.metrics.agreement import (
 from concord.metrics.bootstrap import cluster_units
 from concord.metrics.concentration import answer_concentration
 from concord.metrics.group_agreement import NO_GROUP, group_agreement
+from concord.metrics.rates import no_answer_rate
 from concord.results import Run, read_rows
 from concord.summary.columns import codes_of, common_labels, first_rows, integers_of
 from concord.summary.columns import places_of as places
@@ -96,7 +97,7 @@ def _summarise_task(
                 sample.values[f"answers.{dataset}.{name}{suffix}", model] = outcome
             for name, reason in reasons.items():
                 sample.reasons[f"answers.{dataset}.{name}{suffix}", model] = reason
-            rate = float((plain.answers == NO_ANSWER).mean())
+            rate = no_answer_rate(plain.answers)
             if rate > MUCH:
                 warnings.append(
                     f"No answer: in {rate:.0%} of prompts {model} on {dataset} "
