@@ -130,6 +130,12 @@ def test_one_context_has_no_context_agreement():
     assert np.isnan(context_agreement(np.zeros((1, 2, 3), dtype=np.int64))).all()
 
 
+def test_chance_agreement_of_no_template_is_null_with_its_reason():
+    chance = chance_agreement(np.zeros((0, 3), dtype=int))
+    assert np.isnan(chance.value) and np.isnan(chance.per_fact).all()
+    assert chance.per_fact.shape == (3,) and chance.reason == NO_PAIR
+
+
 def test_chance_agreement_of_two_answers_worked_by_hand():
     # Template 0 answers a a b b, template 1 a a a b: of 16 pairs of facts 2 * 3 + 2 * 1
     # answer alike, 3 of them a fact with itself: A_e = (8 - 3) / (16 - 4) = 5/12;

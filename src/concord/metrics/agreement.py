@@ -182,6 +182,9 @@ def chance_agreement(
         Our extension of chance-corrected agreement (Cohen 1960) to template pairs; as a
         U-statistic, with its linear term (Hoeffding 1948).
     """
+    template_count, fact_count = predictions.shape
+    if template_count == 0:
+        return ChanceAgreement(np.nan, np.full(fact_count, np.nan))
     asked = (predictions != NOT_ASKED).astype(float)
     counts, sizes = _answer_counts(predictions), asked.sum(axis=1)
     equals = np.stack(list(_equals(predictions)))
