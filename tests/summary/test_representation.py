@@ -160,3 +160,13 @@ def test_sets_weigh_alike_in_the_gap_whatever_their_relation(tmp_path: Path):
     expected = fmean(row["cos_para"] - row["cos_nonpara"] for row in rows)
     found = value(summarise(run, FAST), "representation.pararel.gap", "base")
     assert found["value"] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.filterwarnings("error")
+def test_pairs_of_one_kind_have_no_auc_and_no_numpy_warning(tmp_path: Path):
+    run = write_synthetic_run(
+        tmp_path, models=2, relations=1, facts=1, datasets=("mrpc",)
+    )
+    summary = summarise(run, FAST)
+    found = value(summary, "representation.mrpc.auc", "base")
+    assert found["value"] is None and found["reason"]

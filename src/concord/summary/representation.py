@@ -278,6 +278,8 @@ def _auc(cosines: Cosines, units: Units) -> Outcome:
         zip(cosines["cos_para"], cosines["cos_nonpara"], strict=True)
     ):
         is_para, is_other = ~np.isnan(near), ~np.isnan(far)
+        if not (is_para.any() and is_other.any()):
+            continue
         first, second = placements(near[is_para], far[is_other])
         para, other = np.full((2, len(near)), np.nan)
         para[is_para], other[is_other] = first, -second
