@@ -249,3 +249,29 @@ def test_power_without_variance_or_measurement_is_null_with_its_reason(
     for name in ("standard_error", "smallest_difference", "n_needed"):
         assert one[name] is None
     assert reason in one["reason"]
+
+
+def test_a_model_that_lacks_only_some_contexts_is_not_said_to_lack_all_rows():
+    sample, models = _sample(), ["base", "whole", "part", "none"]
+    values = mean_outcome(np.random.default_rng(13).random((1, 24)))
+    for model in models[:3]:
+        sample.values["facts.agreement", model] = values
+    sample.values["facts.agreement@same", "whole"] = values
+    sample.values["facts.accuracy@same", "part"] = values
+    add_pairs(sample, models)
+    found = {
+        (entry["key"], value["model"]): value["reason"]
+        for entry in measure_entries(sample, models, SETTINGS)
+        for value in entry["values"]
+    }
+    nothing = "no rows of facts for this model"
+    assert found["facts.agreement", "none"] == nothing
+    assert found["facts.accuracy@same", "whole"] == "not measured for this model"
+    del sample.values["facts.accuracy@same", "part"]
+    (entry,) = (
+        entry
+        for entry in measure_entries(sample, models, SETTINGS)
+        if entry["key"] == "facts.agreement@same"
+    )
+    part = next(one for one in entry["values"] if one["model"] == "part")
+    assert part["reason"] == f"{nothing} in these contexts"

@@ -8,6 +8,7 @@ from mechanism_run import SETTINGS
 from concord.metrics.significance import holm
 from concord.summary.association import correlations
 from concord.summary.layers import by_contexts, matrix_of
+from concord.summary.mechanism import _told_once
 from concord.summary.mechanism_recipes import RECIPES
 
 
@@ -148,3 +149,9 @@ def test_a_reader_is_told_of_attribute_sets_and_whom_they_leave_out():
     assert told == (
         "2 of 5 subjects were not found in the tokens of 3 prompts, which are left out"
     )
+
+
+def test_every_model_is_every_model_of_the_run():
+    remarks = {"base": ["x", "x", None], "tuned": ["x"]}
+    assert _told_once("knockout", remarks, 2) == ["knockout, every model: x"]
+    assert _told_once("knockout", remarks, 3) == ["knockout, base, tuned: x"]

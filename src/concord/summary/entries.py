@@ -268,8 +268,16 @@ def _absent(
         "model": model,
         **dict.fromkeys(names),
         "n": {"facts": 0, "subjects": 0, "relations": 0, "prompts": 0},
-        "reason": reason or f"no rows of {sample.analysis} for this model",
+        "reason": reason or _nothing_measured(sample, key, model),
     }
+
+
+def _nothing_measured(sample: Sample, key: str, model: str) -> str:
+    contexts = {own.partition("@")[2] for own, name in sample.values if name == model}
+    if key.partition("@")[2] in contexts:
+        return "not measured for this model"
+    where = " in these contexts" if contexts else ""
+    return f"no rows of {sample.analysis} for this model{where}"
 
 
 def _within_range(

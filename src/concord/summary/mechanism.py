@@ -84,19 +84,21 @@ def _summarise(
                     sides = own, base[name]
                     _add_difference(begun, recipe, (name, *place), sides, settings)
     add_pairs(begun.sample, run.models())
-    begun.notes += _told_once(recipe.analysis, remarks)
+    begun.notes += _told_once(recipe.analysis, remarks, len(run.models()))
     return begun
 
 
-def _told_once(analysis: str, remarks: dict[str, list[str | None]]) -> list[str]:
-    """Each remark with the models it holds of."""
+def _told_once(
+    analysis: str, remarks: dict[str, list[str | None]], model_count: int
+) -> list[str]:
+    """Each remark with the models it holds of, of so many in the run."""
     whose: dict[str, list[str]] = {}
     for model, texts in remarks.items():
-        for text in filter(None, texts):
+        for text in filter(None, dict.fromkeys(texts)):
             whose.setdefault(text, []).append(model)
     return [
         f"{analysis}, "
-        f"{'every model' if len(models) == len(remarks) else ', '.join(models)}: {text}"
+        f"{'every model' if len(models) == model_count else ', '.join(models)}: {text}"
         for text, models in whose.items()
     ]
 

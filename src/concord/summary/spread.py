@@ -160,7 +160,8 @@ def _value(
 ) -> dict[str, Any]:
     model, right = place[0], draws.rights.get(place)
     if right is None:
-        return absent(model, "no rows of choices for this model")
+        where = " in these contexts" if model in dict(draws.rights) else ""
+        return absent(model, f"no rows of choices for this model{where}")
     if place not in noises:
         return absent(model, ONE_SETTING)
     noise, observed = noises[place], spread_of(right, spread)
