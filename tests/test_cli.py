@@ -298,11 +298,46 @@ def test_data_check_counts_what_is_there(
     assert "12 facts" in capsys.readouterr().out
 
 
-def test_data_list_names_every_set(data_dir: Path, capsys: pytest.CaptureFixture[str]):
-    assert run("data", "list", "--data-dir", data_dir) == 0
+def test_data_list_names_every_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CONCORD_DATA", str(tmp_path / "none"))
+    assert run("data", "list") == 0
     printed = capsys.readouterr().out
     for name in ("pararel", "mrpc", "tapaco", "MIT", "CC BY"):
         assert name in printed
+
+
+def test_data_of_unknown_origin_is_given_no_licence(
+    data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
+):
+    monkeypatch.setenv("CONCORD_DATA", str(tmp_path / "none"))
+    found = ("pararel", "mrpc", "tapaco")
+    place, wide = data_dir, Console(width=300)
+    monkeypatch.setattr("concord.commands.data.out", wide)
+    assert run("data", "list", "--data-dir", place) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.split("│")[1].strip(): line for line in lines if "│" in line}
+    for name in found:
+        assert str(place) in rows[name] and "not fetched by concord" in rows[name]
+    assert "MIT" in rows["mmlu"]
+
+
+@pytest.mark.parametrize("command", ["list", "check"])
+def test_a_data_folder_that_is_not_there_is_named(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert run("data", command, "--data-dir", tmp_path / "no") == 2
+    printed = capsys.readouterr()
+    assert "no such folder" in printed.err and printed.out == ""
+    assert "data get NAME" not in printed.err
+
+
+def test_data_get_names_both_ways_to_another_folder(
+    capsys: pytest.CaptureFixture[str],
+):
+    assert run("data", "get", "pararel", "--data-dir", "/proc/x", "-q") == 2
+    assert "(--data-dir, or CONCORD_DATA)" in capsys.readouterr().err
 
 
 def test_version_names_what_numbers_hang_on(capsys: pytest.CaptureFixture[str]):

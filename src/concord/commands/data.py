@@ -15,16 +15,20 @@ data_app = typer.Typer(help="Data sets: list, get, check.", no_args_is_help=True
 
 @data_app.command("list")
 def data_list(data_dir: DataDir = None) -> None:
-    """Data sets, their homes and licences, and which are here."""
-    from concord.data.fetch import SOURCES, list_data
+    """Data sets, their homes and licences, and which are here.
+
+    What was not fetched by concord may be anything: no home or licence is told.
+    """
+    from concord.data.fetch import SOURCES, list_data, was_fetched
 
     table = Table("data set")
     for name in ("where", "licence", "home"):
         table.add_column(name, overflow="fold")
     for name, place in list_data(data_dir).items():
         source = SOURCES.get(name)
-        home = source.home if source else "not fetched by concord"
-        licence = source.licence if source else "–"
+        is_own = place is not None and not was_fetched(place)
+        home = source.home if source and not is_own else "not fetched by concord"
+        licence = source.licence if source and not is_own else "–"
         table.add_row(name, Text(str(place or "not here")), Text(licence), Text(home))
     out.print(table)
 

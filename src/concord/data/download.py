@@ -220,9 +220,9 @@ def _disk_error(error: OSError, target: Path) -> DataError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DataError(
             f"{target}: no space left on the disk. Free some, or choose another "
-            "folder with CONCORD_DATA, and run the command again."
+            "folder (--data-dir, or CONCORD_DATA), and run the command again."
         )
     return DataError(
         f"{target}: cannot be written ({error.strerror or error}). Choose another "
-        "folder with CONCORD_DATA."
+        "folder (--data-dir, or CONCORD_DATA)."
     )

@@ -153,10 +153,7 @@ def data_folder(data_dir: Path | None, name: str) -> Path:
     """
     if name not in PLACES:
         raise StudyError(f"no data set {name!r}; {did_you_mean(name, PLACES)}")
-    if data_dir is not None and not data_dir.is_dir():
-        raise DataError(
-            f"{data_dir}: no such folder, but --data-dir must name one. Correct it."
-        )
+    _require_folder(data_dir)
     roots = [data_dir, cache_folder()] if data_dir else [cache_folder()]
     for root in roots:
         for place in PLACES[name]:
@@ -173,8 +170,25 @@ def data_folder(data_dir: Path | None, name: str) -> Path:
     )
 
 
+def _require_folder(data_dir: Path | None) -> None:
+    if data_dir is not None and not data_dir.is_dir():
+        raise DataError(
+            f"{data_dir}: no such folder, but --data-dir must name one. Correct it."
+        )
+
+
+def was_fetched(place: Path) -> bool:
+    """Whether concord fetched what lies there; else licence and home are unknown."""
+    return bool(_read_manifest(place if place.is_dir() else place.parent))
+
+
 def list_data(data_dir: Path | None = None) -> dict[str, Path | None]:
-    """Every known data set, and where it lies; None for those not found or faulty."""
+    """Every known data set, and where it lies; None for those not found or faulty.
+
+    Raises:
+        DataError: The user's folder is not there.
+    """
+    _require_folder(data_dir)
     found: dict[str, Path | None] = {}
     for name in PLACES:
         try:
@@ -193,7 +207,9 @@ def check_data(
 
     Raises:
         StudyError: A name has no reader here.
+        DataError: The user's folder is not there.
     """
+    _require_folder(data_dir)
     checks = []
     for name in names:
         if name not in READERS:

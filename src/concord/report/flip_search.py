@@ -36,7 +36,7 @@ _NO_PAIR = (
     "tuned model share a number and are no pair."
 )
 _SAME_PROMPTS = " With --contexts same both got one prompt."
-_ORDER = "what no longer agrees first, then the widest margin"
+_ORDER = "what no longer agrees first, then by margin"
 _URGENCY = ("to_disagree", "to_agree", "new_answer", "other", "one_wording")
 _KIND_WORDS = {
     "to_agree": "now agrees",
