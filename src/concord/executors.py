@@ -1,6 +1,5 @@
 """Where analyses run: this process, one model in memory at a time."""
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -9,16 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-import transformers
-
 from concord.analyses import SERVED_ANALYSES
-from concord.analyses.part import Analysis, Model, Part, Task
+from concord.analyses.part import Analysis, Measured, Model, Part, Task
 from concord.analyses.share import WHOLE, OthersParts, Share
-from concord.data.collection import Collection
 from concord.endpoints.connection import Connection, connect
 from concord.endpoints.offer import ServedModel
 from concord.endpoints.usage import Usage, in_words
+from concord.keys import asked_of, read_asked, run_key
+from concord.models.inputs import source_files
 from concord.models.loader import Loader
 from concord.models.sources import resolve_source
 from concord.plan import Plan
@@ -28,29 +25,24 @@ from concord.provenance import (
     record_timing,
     record_usage,
     remembered_model,
-    source_files,
 )
 from concord.results import (
     Run,
     claim,
     finished_parts,
+    read_json,
     read_rows,
+    require_same_key,
     write_json,
     write_part,
 )
-from concord.scoring.records import SCORING_VERSION
-from concord.study import HOW_OF_A_MODEL, ModelEntry, Study, what_is_measured
+from concord.study import ModelEntry
 
 logger = logging.getLogger(__name__)
 
 BUDGETS = "budgets.json"
 PROBE = "probe"
 """Where ``usage`` has what it took to find out what an endpoint returns."""
-_NOT_MEASURED_BY = ("source", "revision", "adapter", "diff", "endpoint_notes")
-_NOT_PROMPTS = (
-    *("source", "revision", "peft", "tokenizer", "label"),
-    *sorted(HOW_OF_A_MODEL),
-)
 
 
 def execute(
@@ -98,8 +90,26 @@ def is_measured(run: Run, entry: ModelEntry, plan: Plan) -> bool:
         known = remembered_model(run, entry.label, files)
     if known is None:
         return False
-    keys = {name: run_key(name, entry, known, data, study) for name in study.analyses}
-    return all(_is_complete(run, name, entry.label, key) for name, key in keys.items())
+    asked = read_asked(entry, plan)
+    return all(
+        _is_complete(
+            *(run, name, entry.label),
+            run_key(name, entry, known, data, study, asked),
+        )
+        for name in study.analyses
+    )
+
+
+def require_same_rows(run: Run, model: Measured, plan: Plan) -> None:
+    """Refuse a loaded model that a run's rows were not made from; nothing is written.
+
+    Raises:
+        ResultsError: The folder holds rows of something else.
+    """
+    study, asked = plan.study, asked_of(model)
+    for name in study.analyses:
+        key = run_key(name, model.entry, model.info, plan.data, study, asked)
+        require_same_key(run, name, model.label, key)
 
 
 def _measure(
@@ -116,8 +126,8 @@ def _measure(
     with reporter.step(f"{entry.label}: load", 1, "model") as advance:
         model = loader.load(entry)
         advance(1)
-    files = source_files(resolve_source(entry, study.base))
-    record_model(run, entry.label, kind=model.kind, info=model.info, files=files)
+    require_same_rows(run, model, plan)
+    record_model(run, entry.label, kind=model.kind, info=model.info, files=model.files)
     totals = {(row["model"], row["analysis"]): row["prompts"] for row in plan.workload}
     for name in study.analyses:
         total = totals.get((entry.label, name))
@@ -197,20 +207,23 @@ def run_analysis(
         ResultsError: The folder holds rows of something else, or cannot be written.
     """
     label = task.model.label
-    key = run_key(name, task.model.entry, task.model.info, task.data, task.study)
+    key = run_key(
+        *(name, task.model.entry, task.model.info),
+        *(task.data, task.study, asked_of(task.model)),
+    )
     mark = claim(run, name, label, key)
     finished = finished_parts(run, name, label, mark)
     if finished and share.is_whole:
         logger.info("%s of %s: kept %d finished parts", name, label, len(finished))
-    started, row_count = time.monotonic(), 0
+    started, parts = time.monotonic(), dict.fromkeys(finished, 0)
     noted = dict(task.budgets)
     here = replace(
         task,
-        finished=OthersParts(finished, share),
+        finished=OthersParts(set(finished), share),
         workspace=run.folder(name, label),
     )
     for part in analysis(here):
-        row_count += part.rows.num_rows
+        parts[part.name] = part.rows.num_rows
         write_part(run, name, label, name=part.name, key=mark, table=part.rows)
         if task.budgets != noted:
             noted = dict(task.budgets)
@@ -219,7 +232,8 @@ def run_analysis(
     if share.is_whole:
         write_json(_completion(run, name, label), {"key": mark})
     # Whoever watches has the reporter's line.
-    logger.debug("%s of %s: %d rows in %.1f s", name, label, row_count, seconds)
+    count = sum(parts.values())
+    logger.debug("%s of %s: %d rows after %.1f s", name, label, count, seconds)
     return seconds
 
 
@@ -228,7 +242,7 @@ def remembered_budgets(run: Run) -> dict[str, int]:
     path = run.path / BUDGETS
     if not path.is_file():
         return {}
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_json(path)
 
 
 def remember_budgets(run: Run, found: Mapping[str, int]) -> None:
@@ -244,43 +258,9 @@ def _completion(run: Run, name: str, label: str) -> Path:
 
 
 def _is_complete(run: Run, name: str, label: str, key: Mapping[str, Any]) -> bool:
+    """Whether an analysis was finished."""
     path = _completion(run, name, label)
     if not path.is_file():
         return False
     mark = claim(run, name, label, key)
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return found == {"key": mark}
-
-
-def run_key(
-    name: str,
-    entry: ModelEntry,
-    info: Mapping[str, Any],
-    data: Collection,
-    study: Study,
-) -> dict[str, Any]:
-    """Everything the rows of one analysis of one model depend on, by name.
-
-    Source:
-        The key of lm-evaluation-harness's cache leaves the model out, so a tuned model
-        can be served its base's scores; here any change is another key.
-    """
-    settings = what_is_measured(study.model_dump(mode="json"))
-    prompts = entry.model_dump(mode="json", exclude=set(_NOT_PROMPTS))
-    base_prompts = study.base.model_dump(mode="json", exclude=set(_NOT_PROMPTS))
-    return {
-        "analysis": name,
-        "config": settings.get(name, {}),
-        "facts": settings["facts"],
-        "contexts": settings["contexts"],
-        "seed": settings["seed"],
-        "limit": settings["limit"],
-        "prompts": {**prompts, "base": base_prompts},
-        "model": {k: v for k, v in info.items() if k not in _NOT_MEASURED_BY},
-        "data": dict(data.fingerprints()),
-        "versions": {
-            "scoring": SCORING_VERSION,
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
-    }
+    return read_json(path) == {"key": mark}

@@ -16,8 +16,8 @@ import torch
 from concord.data.seen import SeenFacts
 from concord.endpoints.usage import Usage
 from concord.errors import ResultsError
+from concord.keys import require_same_inputs
 from concord.lock import LOCK
-from concord.models.sources import Source
 from concord.organism.family import FAMILY
 from concord.plan import Plan
 from concord.results import (
@@ -52,16 +52,18 @@ def begin_run(output: Path, plan: Plan) -> Run:
     """Make the run's folder, or continue the one that lies there.
 
     Raises:
-        ResultsError: The folder holds another study (the difference is named) or
-            something that is no run, or the disk is too full.
+        ResultsError: The folder holds another study, or rows of other inputs (the
+            difference is named), or something that is no run, or the disk is too full.
+            Then nothing is written.
     """
     refuse_other_things(output)
     run = Run(output)
     if (output / "study.yaml").is_file():
         _require_same_study(run, plan.study)
+        require_same_inputs(run, plan)
         remove_temporaries(run)
     prompt_count = sum(row["prompts"] for row in plan.workload)
-    require_space(output, prompt_count * BYTES_PER_PROMPT)
+    require_space(output, prompt_count * BYTES_PER_PROMPT + plan.scratch_bytes)
     known = run.info if (output / "run.json").is_file() else {}
     write_text(output / "study.yaml", study_to_yaml(plan.study))
     write_json(output / "audit.json", plan.audit)
@@ -184,20 +186,6 @@ def record_usage(
     info["usage"][model][analysis] = whole.as_record(price)
     write_json(run.path / "run.json", info)
     return whole
-
-
-def source_files(source: Source) -> list[list[Any]] | None:
-    """Name, size and time of every file of a local model; None for hub models."""
-    places = [source.weights, source.adapter, source.diff, source.tokenizer]
-    folders = {Path(place) for place in places if place}
-    if not all(folder.is_dir() for folder in folders):
-        return None
-    return sorted(
-        [str(path), path.stat().st_size, path.stat().st_mtime_ns]
-        for folder in folders
-        for path in folder.iterdir()
-        if path.is_file()
-    )
 
 
 def remembered_model(

@@ -111,19 +111,47 @@ def claim(run: Run, analysis: str, model: str, key: Mapping[str, Any]) -> str:
         ResultsError: Parts made from something else lie there; the fields that differ
             are named.
     """
-    path = run.folder(analysis, model) / "key.json"
-    wanted = json.loads(json.dumps(key, default=str))
-    if path.is_file():
-        found = read_json(path)
-        if found != wanted:
-            raise ResultsError(
-                f"{path.parent}: rows lie there that were made from something else: "
-                f"{named_differences(found, wanted)}; give another --output, or remove "
-                "that folder to measure anew"
-            )
-    else:
+    require_same_key(run, analysis, model, key)
+    path, wanted = _key_path(run, analysis, model), _as_json(key)
+    if not path.is_file():
         write_json(path, wanted)
     return fingerprint(wanted)
+
+
+def require_same_key(
+    run: Run, analysis: str, model: str, key: Mapping[str, Any]
+) -> None:
+    """Refuse another key than the one a folder of parts was reserved for, if any.
+
+    Raises:
+        ResultsError: The fields that differ are named.
+    """
+    found, wanted = claimed_key(run, analysis, model), _as_json(key)
+    if found is not None and found != wanted:
+        raise ResultsError(
+            f"{run.folder(analysis, model)}: rows lie there that were made from "
+            f"something else: {named_differences(found, wanted)}; give another "
+            "--output, or remove that folder to measure anew"
+        )
+
+
+def claimed_key(run: Run, analysis: str, model: str) -> dict[str, Any] | None:
+    """The key that a folder of parts was reserved for; None if it was not.
+
+    Raises:
+        ResultsError: It cannot be read.
+    """
+    path = _key_path(run, analysis, model)
+    return _mapping(path, read_json(path)) if path.is_file() else None
+
+
+def _key_path(run: Run, analysis: str, model: str) -> Path:
+    return run.folder(analysis, model) / "key.json"
+
+
+def _as_json(key: Mapping[str, Any]) -> dict[str, Any]:
+    """A key as it comes back from its file."""
+    return json.loads(json.dumps(key, default=str))
 
 
 def named_differences(found: Any, wanted: Any, name: str = "") -> str:

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from concord.models import loader
@@ -127,3 +129,20 @@ def test_what_is_freed_is_loaded_again(
     own.free()
     own.load(study.base)
     assert loads == [study.base.label] * 2
+
+
+def test_weights_overwritten_between_two_loads_are_loaded_again(
+    study: Study, tmp_path: Path
+) -> None:
+    """An adapter is put on the weights that lie there, not on those of before."""
+    base = copytree(study.base.source, tmp_path / "base")
+    study = resolve_study({"base": str(base), "tuned": [study.tuned[0].source]})
+    load = Loader(study).load
+    before = load(study.base)
+    weights = load_file(base / "model.safetensors")
+    changed = {name: 1.5 * tensor for name, tensor in weights.items()}
+    save_file(changed, base / "new", metadata={"format": "pt"})
+    (base / "new").rename(base / "model.safetensors")
+    found, alone = load(study.tuned[0]), load_model(study, study.tuned[0])
+    assert found.info == alone.info
+    assert found.files == alone.files != before.files

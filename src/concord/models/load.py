@@ -31,6 +31,12 @@ from concord.models.architecture import (
 from concord.models.checkpoint import fetch_checkpoint, open_checkpoint
 from concord.models.contexts import Kind
 from concord.models.diff import summed_parameters
+from concord.models.inputs import (
+    adapter_fields,
+    config_fields,
+    end_tokens,
+    source_files,
+)
 from concord.models.matching import SumPlan, plan_sum
 from concord.models.network import Network
 from concord.models.placement import (
@@ -64,6 +70,8 @@ class LoadedModel:
     architecture: Architecture
     info: dict[str, Any]
     """What the run records of the model; its fingerprint among it."""
+    files: list[list[Any]] | None = None
+    """The local files it was loaded from, as `source_files` saw them before."""
 
     @property
     def label(self) -> str:
@@ -120,7 +128,10 @@ def load_model(
         ModelError: It cannot be loaded whole.
     """
     source = resolve_source(entry, study.base)
+    # First: a file that is changed from here on is seen to differ at the next start.
+    files = source_files(source)
     config = read_config(source, trust_remote_code=study.trust_remote_code)
+    fields = config_fields(config)  # A difference may add a row to the vocabulary.
     device = torch.device(device_name(study.device))
     network = _from_pretrained(study, source, config) if on is None else on
     if source.adapter:
@@ -139,9 +150,11 @@ def load_model(
             source,
             network,
             tokenizer,
+            config=fields,
             quantisation=study.quantisation or stored_quantisation(config),
             is_merged=bool(source.adapter) and study.merge_adapters,
         ),
+        files=files,
     )
 
 
@@ -277,28 +290,32 @@ def _describe(
     network: Network,
     tokenizer: PreTrainedTokenizerFast,
     *,
+    config: dict[str, Any],
     quantisation: str | None,
     is_merged: bool,
 ) -> dict[str, Any]:
-    config = network.config
+    known = network.config
     return {
         "source": source.name,
         "revision": source.revision,
-        "commit": getattr(config, "_commit_hash", None),
+        "commit": getattr(known, "_commit_hash", None),
         "adapter": source.adapter,
         "adapter_trained_on": _trained_on(source),
         "diff": source.diff,
         "delta_revision": source.delta_revision,
         "fingerprint": weights_fingerprint(network),
         "tokenizer": tokenizer_fingerprint(tokenizer),
-        "family": config.model_type,
+        "config": config,
+        "adapter_config": adapter_fields(source),
+        "end_tokens": end_tokens(network),
+        "family": known.model_type,
         "dtype": str(next(network.parameters()).dtype).removeprefix("torch."),
-        "attention": getattr(config, "_attn_implementation", None),
+        "attention": getattr(known, "_attn_implementation", None),
         "quantisation": quantisation,
         "merged": is_merged,
         "parameters": parameter_count(network),
-        "layers": getattr(config, "num_hidden_layers", None),
-        "vocabulary_size": getattr(config, "vocab_size", None),
+        "layers": getattr(known, "num_hidden_layers", None),
+        "vocabulary_size": getattr(known, "vocab_size", None),
         "tokenizer_size": len(tokenizer),
     }
 

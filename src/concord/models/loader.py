@@ -5,12 +5,15 @@ from typing import Any, cast
 from peft import PeftModel
 from transformers import PreTrainedModel
 
+from concord.models.inputs import files_in
 from concord.models.load import LoadedModel, free_memory, load_model
 from concord.models.sources import Source, resolve_source
 from concord.study import ModelEntry, Study, is_endpoint
 
 Weights = tuple[str, str | None]
 """Place and revision of full weights."""
+Held = tuple[Weights, list[list[Any]] | None]
+"""Weights and their files before they were loaded; None for those of the hub."""
 
 
 class Loader:
@@ -29,7 +32,7 @@ class Loader:
     def __init__(self, study: Study) -> None:
         """For the models of one study."""
         self._study = study
-        self._held: tuple[Weights, PreTrainedModel] | None = None
+        self._held: tuple[Held, PreTrainedModel] | None = None
         self._adapted: PeftModel | None = None
 
     def load(self, entry: ModelEntry) -> LoadedModel:
@@ -39,13 +42,14 @@ class Loader:
             ModelError: It cannot be loaded whole.
         """
         source = resolve_source(entry, self._study.base)
+        weights = self._weights_of(source)
         self._take_adapter_off()
-        if self._held is not None and self._weights_of(source) == self._held[0]:
+        if self._held is not None and weights == self._held[0]:
             model = load_model(self._study, entry, on=self._held[1])
         else:
             self.free()
             model = load_model(self._study, entry)
-        self._hold(source, model)
+        self._hold(weights, source, model)
         return model
 
     def free(self) -> None:
@@ -53,9 +57,8 @@ class Loader:
         self._held = self._adapted = None
         free_memory()
 
-    def _hold(self, source: Source, model: LoadedModel) -> None:
+    def _hold(self, weights: Held | None, source: Source, model: LoadedModel) -> None:
         wrapped: Any = model.network
-        weights = self._weights_of(source)
         if weights is None or (source.adapter and not _comes_off(wrapped)):
             self._held = self._adapted = None
         elif source.adapter:
@@ -64,11 +67,12 @@ class Loader:
         else:
             self._held = weights, wrapped
 
-    def _weights_of(self, source: Source) -> Weights | None:
-        """Weights that stay whole; None where they are added to."""
-        if source.adapter and self._study.merge_adapters:
+    def _weights_of(self, source: Source) -> Held | None:
+        """Weights that stay whole, files untouched; None where they are added to."""
+        weights = _bare_weights(source)
+        if weights is None or (source.adapter and self._study.merge_adapters):
             return None
-        return _bare_weights(source)
+        return weights, files_in({source.weights})
 
     def _take_adapter_off(self) -> None:
         if self._adapted is None or self._held is None:

@@ -11,7 +11,6 @@ from typing import Protocol
 
 from concord.errors import ConcordError
 from concord.executors import remember_budgets, remembered_budgets
-from concord.models.sources import resolve_source
 from concord.parallel.display import Display, Stage
 from concord.parallel.events import (
     Advanced,
@@ -27,7 +26,7 @@ from concord.parallel.events import (
 from concord.parallel.jobs import Job, Schedule
 from concord.plan import Plan
 from concord.progress import Reporter
-from concord.provenance import record_model, record_timing, source_files
+from concord.provenance import record_model, record_timing
 from concord.results import Run, remove_temporaries
 
 logger = logging.getLogger(__name__)
@@ -87,7 +86,7 @@ def measure_with(
     Args:
         pool: Workers to be started; they are ended whatever happens.
         run: Where rows go.
-        plan: Study and data.
+        plan: Which analyses, and the workload to show.
         models: Labels of the models not yet measured.
         reporter: Shows progress.
 
@@ -97,7 +96,7 @@ def measure_with(
     schedule = Schedule(models, plan.study.analyses, worker_count=pool.worker_count)
     try:
         with Display(reporter, plan, models=list(models), title=pool.title) as display:
-            driver = _Driver(pool, run, plan, schedule, display)
+            driver = _Driver(pool, run, schedule, display)
             for worker in range(pool.worker_count):
                 driver.begin(worker)
             while not schedule.is_finished:
@@ -112,10 +111,8 @@ def measure_with(
 class _Driver:
     """The state of a run while its workers are at work."""
 
-    def __init__(
-        self, pool: Pool, run: Run, plan: Plan, schedule: Schedule, display: Display
-    ):
-        self._pool, self._run, self._plan = pool, run, plan
+    def __init__(self, pool: Pool, run: Run, schedule: Schedule, display: Display):
+        self._pool, self._run = pool, run
         self._schedule, self._display = schedule, display
         self._seats: dict[int, _Seat] = {}
         self._seconds: dict[Stage, list[float]] = {}
@@ -141,9 +138,9 @@ class _Driver:
         match event:
             case Ready():
                 seat.is_ready = True
-            case Loaded():
+            case Loaded(label, kind, info, files):
                 self._display.loaded(worker)
-                self._record(event)
+                record_model(self._run, label, kind=kind, info=info, files=files)
             case Advanced(count) if seat.job:
                 self._display.advance(seat.job, count)
             case Halved(budgets):
@@ -157,14 +154,6 @@ class _Driver:
                 raise _explained(error, trace)
             case Lost(reason):
                 self._replace(worker, seat, reason)
-
-    def _record(self, loaded: Loaded) -> None:
-        study = self._plan.study
-        entry = next(e for e in study.models if e.label == loaded.label)
-        files = source_files(resolve_source(entry, study.base))
-        record_model(
-            self._run, entry.label, kind=loaded.kind, info=loaded.info, files=files
-        )
 
     def _finish(self, job: Job, seconds: float) -> None:
         stage = job.model, job.analysis

@@ -16,11 +16,13 @@ class Advanced:
 
 @dataclass(frozen=True)
 class Loaded:
-    """The model is in memory."""
+    """The model is in memory, and the rows that lie there were made from it."""
 
     label: str
     kind: str
     info: dict[str, Any]
+    files: list[list[Any]] | None
+    """It was loaded from, as they were before."""
 
 
 @dataclass(frozen=True)

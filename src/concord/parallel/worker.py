@@ -15,7 +15,7 @@ import torch
 
 from concord.analyses import ANALYSES, Analysis, Task
 from concord.errors import StudyError
-from concord.executors import run_analysis
+from concord.executors import require_same_rows, run_analysis
 from concord.models.load import LoadedModel
 from concord.models.loader import Loader
 from concord.parallel.events import (
@@ -126,7 +126,8 @@ class Worker:
             entry = next(e for e in self._study.models if e.label == label)
             self._model = self._loader.load(entry)
         model = self._model
-        self._send(Loaded(label, model.kind, model.info))
+        require_same_rows(self._assignment.run, model, self._assignment.plan)
+        self._send(Loaded(label, model.kind, model.info, model.files))
         return model
 
 
