@@ -20,7 +20,7 @@ from concord.parallel.measure import measure_models
 from concord.plan import plan_study
 from concord.progress import SILENT
 from concord.provenance import begin_run
-from concord.results import Run
+from concord.results import Run, query, read_json
 from concord.study import Study, resolve_study
 
 
@@ -163,6 +163,29 @@ def test_weights_overwritten_during_a_run_do_not_count_as_measured(
         return
     with pytest.raises(ResultsError, match=r"model\.fingerprint"):
         start(study, run.path)
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "no mark", "empty mark", "bad mark"])
+def test_what_is_missing_of_a_finished_analysis_is_measured_again(
+    study: Study, tmp_path: Path, damage: str
+):
+    run = start(study, tmp_path / "run")
+    whole = query(run, "select * from own order by all").to_pydict()
+    before = contents(run.path / "rows")
+    part, _ = run.parts("own", "tuned")
+    mark = run.folder("own", "tuned") / "complete.json"
+    if damage == "cut":
+        part.write_bytes(part.read_bytes()[:99])
+    elif damage == "gone":
+        part.unlink()
+    elif damage == "no mark":
+        mark.unlink()
+    else:
+        mark.write_bytes({"empty mark": b"", "bad mark": b'"\xff"'}[damage])
+    run = start(study, run.path)
+    assert query(run, "select * from own order by all").to_pydict() == whole
+    assert contents(run.path / "rows") == before
+    assert read_json(mark)["parts"] == {"0": 2, "1": 1}
 
 
 def test_a_damaged_key_is_named(study: Study, tmp_path: Path):

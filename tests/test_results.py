@@ -92,7 +92,7 @@ def test_a_part_that_may_not_be_read_is_never_measured_twice(
     def forbidden(*given: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(pq, "read_schema", forbidden)
+    monkeypatch.setattr(pq, "read_metadata", forbidden)
     with pytest.raises(ResultsError, match=f"{path.name}: cannot read .Permission"):
         finished_parts(run, "facts", "b", key)
 

@@ -14,6 +14,7 @@ from concord.analyses.share import WHOLE, OthersParts, Share
 from concord.endpoints.connection import Connection, connect
 from concord.endpoints.offer import ServedModel
 from concord.endpoints.usage import Usage, in_words
+from concord.errors import ResultsError
 from concord.keys import asked_of, read_asked, run_key
 from concord.models.inputs import source_files
 from concord.models.loader import Loader
@@ -29,7 +30,7 @@ from concord.provenance import (
 from concord.results import (
     Run,
     claim,
-    finished_parts,
+    part_rows,
     read_json,
     read_rows,
     require_same_key,
@@ -212,10 +213,10 @@ def run_analysis(
         *(task.data, task.study, asked_of(task.model)),
     )
     mark = claim(run, name, label, key)
-    finished = finished_parts(run, name, label, mark)
+    finished = part_rows(run, name, label, mark)
     if finished and share.is_whole:
         logger.info("%s of %s: kept %d finished parts", name, label, len(finished))
-    started, parts = time.monotonic(), dict.fromkeys(finished, 0)
+    started, parts = time.monotonic(), dict(finished)
     noted = dict(task.budgets)
     here = replace(
         task,
@@ -230,7 +231,8 @@ def run_analysis(
             note(noted)
     seconds = time.monotonic() - started
     if share.is_whole:
-        write_json(_completion(run, name, label), {"key": mark})
+        done = {"key": mark, "parts": dict(sorted(parts.items()))}
+        write_json(_completion(run, name, label), done)
     # Whoever watches has the reporter's line.
     count = sum(parts.values())
     logger.debug("%s of %s: %d rows after %.1f s", name, label, count, seconds)
@@ -258,9 +260,14 @@ def _completion(run: Run, name: str, label: str) -> Path:
 
 
 def _is_complete(run: Run, name: str, label: str, key: Mapping[str, Any]) -> bool:
-    """Whether an analysis was finished."""
+    """Whether an analysis was finished, and all its parts are still there and whole."""
     path = _completion(run, name, label)
     if not path.is_file():
         return False
     mark = claim(run, name, label, key)
-    return read_json(path) == {"key": mark}
+    try:
+        noted = read_json(path)
+    except ResultsError as error:
+        logger.warning("%s; %s of %s is looked through again", error, name, label)
+        return False
+    return noted == {"key": mark, "parts": part_rows(run, name, label, mark)}

@@ -169,7 +169,12 @@ def named_differences(found: Any, wanted: Any, name: str = "") -> str:
 
 
 def finished_parts(run: Run, analysis: str, model: str, key: str) -> set[str]:
-    """Names of the parts that are whole and carry the key.
+    """Names of the parts that are whole and carry the key; see `part_rows`."""
+    return set(part_rows(run, analysis, model, key))
+
+
+def part_rows(run: Run, analysis: str, model: str, key: str) -> dict[str, int]:
+    """Rows of each part that is whole and carries the key, by the part's name.
 
     A part that is cut or broken is left out, so it is measured again.
 
@@ -177,24 +182,24 @@ def finished_parts(run: Run, analysis: str, model: str, key: str) -> set[str]:
         ResultsError: A part carries another key (two runs were mixed in one folder), or
             may not be read.
     """
-    names = set()
+    found = {}
     for path in run.parts(analysis, model):
-        metadata = _metadata_of(path)
-        if metadata is None:
+        footer = _footer_of(path)
+        if footer is None:
             continue
-        if metadata.get(_KEY_FIELD, b"").decode() != key:
+        if (footer.metadata or {}).get(_KEY_FIELD, b"").decode() != key:
             raise ResultsError(
                 f"{path}: found a part of another run; needed parts of one run only; "
                 "remove it or give another --output"
             )
-        names.add(path.stem.removeprefix("part-"))
-    return names
+        found[path.stem.removeprefix("part-")] = footer.num_rows
+    return found
 
 
-def _metadata_of(path: Path) -> Mapping[bytes, bytes] | None:
+def _footer_of(path: Path) -> pq.FileMetaData | None:
     """What a part says of itself; None when it is no whole Parquet file."""
     try:
-        return pq.read_schema(path).metadata or {}
+        return pq.read_metadata(path)
     except (pa.ArrowInvalid, OSError) as error:
         # The system numbers its errors; pyarrow's own, of a broken file, have none.
         if isinstance(error, OSError) and error.errno is not None:
