@@ -1,19 +1,23 @@
 """Tests of what is known of a study before a model is loaded."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from small_study import SUBJECTS, TOWNS, write_lines
 
-from concord import plan
-from concord.analyses import representation
+from concord import plan, provenance
+from concord.analyses import geometry, representation
+from concord.analyses.geometry import on_disk
 from concord.analyses.part import Task
 from concord.errors import ModelError
 from concord.models.load import load_model
 from concord.plan import plan_study
+from concord.provenance import BYTES_PER_PROMPT, begin_run
 from concord.study import Study, resolve_study
 
 
@@ -140,3 +144,33 @@ def test_one_prompt_of_other_ids_is_refused(other_tokenizer):
     file.write_text(text.replace("[more]", "Moor"), encoding="utf-8")
     with pytest.raises(ModelError, match="Finn Moor was born in"):
         plan_study(resolve_study(other_tokenizer, {"analyses": ["facts"]}))
+
+
+def test_the_disk_is_asked_for_what_is_kept_on_the_way(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch
+):
+    """Means and final states of the largest part; its files are written sparsely."""
+    changes = {"analyses": ["representation"], "contexts": ["study"]}
+    study = resolve_study(settings, changes)
+    planned = plan_study(study)
+    needed: list[int] = []
+    monkeypatch.setattr(
+        provenance, "require_space", lambda _, size: needed.append(size)
+    )
+    begin_run(tmp_path / "run", planned)
+    sizes: list[int] = []
+
+    def noted(shape: tuple[int, ...], folder: Path | None) -> np.memmap:
+        sizes.append(4 * math.prod(shape))
+        return on_disk(shape, folder)
+
+    monkeypatch.setattr(geometry, "on_disk", noted)
+    monkeypatch.setattr(representation, "on_disk", noted)
+    task = Task(load_model(study, study.base), planned.data, study)
+    parts = []
+    for _ in representation.run(task):
+        *kept, _lexical = sizes
+        parts.append(sum(kept))
+        sizes.clear()
+    prompts = sum(row["prompts"] for row in planned.workload)
+    assert needed == [prompts * BYTES_PER_PROMPT + max(parts)]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
+from concord.analyses.representation import bytes_on_disk
 from concord.data.collection import Collection, read_collection
 from concord.data.draw import draw_facts
 from concord.data.training_sets import TrainingSet, questions_per_training
@@ -58,6 +59,8 @@ class Plan:
     """Prompts and estimated tokens by model and analysis."""
     served: dict[str, ServedModel] = field(default_factory=dict)
     """Models behind an address, by their labels."""
+    scratch_bytes: int = 0
+    """Disk that is needed only while the study is measured, beside that of its rows."""
 
 
 Asked = Encoder | ServedModel
@@ -100,7 +103,8 @@ def plan_study(study: Study) -> Plan:
             _task_workload(entry, encoders[entry.label], data, study)
             for entry in study.models
         ]
-    return Plan(study, data, audit, _merged(workload), served)
+    scratch = _scratch_bytes(data, study)
+    return Plan(study, data, audit, _merged(workload), served, scratch)
 
 
 def _merged(workload: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -351,6 +355,30 @@ def _workload(
         "prompts": prompt_count,
         "tokens": round(prompt_count * mean_length),
     }
+
+
+def _scratch_bytes(data: Collection, study: Study) -> int:
+    """The largest part of representation, once for each worker that the study names.
+
+    A family whose config does not tell its size the usual way counts for nothing.
+    """
+    if "representation" not in study.analyses:
+        return 0
+    sources = [resolve_source(entry, study.base) for entry in study.models]
+    configs: list[Any] = [
+        read_config(source, trust_remote_code=study.trust_remote_code)
+        for source in sources
+    ]
+    sizes = [
+        bytes_on_disk(
+            dataset,
+            getattr(config, "num_hidden_layers", 0),
+            getattr(config, "hidden_size", 0),
+        )
+        for config in configs
+        for dataset in data.sentences
+    ]
+    return max(sizes, default=0) * (study.workers or 1)
 
 
 def _task_audit(

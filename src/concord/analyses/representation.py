@@ -60,6 +60,13 @@ def run(task: Task) -> Iterator[Part]:
                 yield Part(name, _measure(task, _encode(task, dataset, context)))
 
 
+def bytes_on_disk(dataset: SentenceData, layer_count: int, width: int) -> int:
+    """What a part takes while it is measured, about: means of units, final states."""
+    unit_count = len(dataset.sets) + len(dataset.pairs)
+    states = layer_count + 3  # h_0 to h_L, after the final norm, centred.
+    return 4 * width * (unit_count * states + len(set(dataset.sentences)))
+
+
 def dataset_contexts(task: Task, dataset: SentenceData) -> tuple[Context, ...]:
     """The contexts of a data set: filled templates have those of facts (Table 3).
 
