@@ -233,7 +233,8 @@ def test_a_chat_template_counts_where_it_is_used(
         text = TEMPLATE.replace("SIGN", sign)
         (copied / "chat_template.jinja").write_text(text)
         found.append(key_of(study, entry=entry, info=info, data=data, name=name))
-    assert named in named_differences(*found)
+    first, second = found
+    assert named in named_differences(first, second)
 
 
 def test_a_chat_template_does_not_count_where_role_tags_are_used(
