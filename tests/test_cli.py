@@ -116,6 +116,21 @@ def test_the_plan_is_shown_before_any_model_is_loaded(
     assert "can be run" in printed
 
 
+@pytest.mark.parametrize("device", ["cudda", "cuda:64"])
+def test_a_device_that_is_not_there_is_refused_before_the_plan(
+    device: str, study_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    text = study_file.read_text(encoding="utf-8")
+    named = yaml.safe_dump({**yaml.safe_load(text), "device": device})
+    study_file.write_text(named, encoding="utf-8")
+    output = tmp_path / "run"
+    for command in (("validate",), ("compare", "-o", output, "--study")):
+        assert run(*command, study_file) == 2
+        printed = capsys.readouterr()
+        assert f"device: found '{device}'" in printed.err
+        assert printed.out == "" and not output.exists()
+
+
 def test_report_draws_a_run_again(study_file: Path, tmp_path: Path):
     output = tmp_path / "run"
     assert run("compare", "--study", study_file, "-o", output, "--quiet") == 0

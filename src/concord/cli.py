@@ -47,6 +47,7 @@ from concord.commands.settings import (
     layers_of,
     names_in,
     refuse_public_data,
+    require_device,
 )
 from concord.errors import ConcordError
 
@@ -174,6 +175,7 @@ def validate(
     """Check a study, its data and its models; load no weights."""
     settings = layers_of(None, study, None, {"data_dir": data_dir}, None)
     checked = _resolve(settings)
+    require_device(checked)
     from concord.plan import plan_study
 
     if checked.output is not None:
@@ -274,6 +276,7 @@ def _run_study(layers: list[dict[str, Any]], *, quiet: bool) -> None:
     if quiet:
         logging.getLogger("concord").setLevel(logging.WARNING)
     quiet_libraries()
+    require_device(study)
     run = compare_models(
         study,
         output,

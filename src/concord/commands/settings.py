@@ -124,6 +124,39 @@ def refuse_public_data(study: "Study") -> None:
         )
 
 
+def require_device(study: "Study") -> None:
+    """Refuse a device that this machine lacks; on a cluster only its nodes know theirs.
+
+    Devices are counted, not used: what has used one cannot be forked.
+
+    Raises:
+        StudyError: It is no device, or not there.
+    """
+    from concord.study import is_endpoint
+
+    is_served = all(is_endpoint(entry.source) for entry in study.models)
+    if study.device == "auto" or study.executor == "ray" or is_served:
+        return
+    import torch
+
+    place = f"device: found {study.device!r}"
+    try:
+        device = torch.device(study.device)
+    except RuntimeError as error:
+        raise StudyError(
+            f"{place}; needed auto, cpu, cuda, cuda:1 (any number) or mps"
+        ) from error
+    cuda_count = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= cuda_count:
+        raise StudyError(
+            f"{place} and {cuda_count} CUDA devices that torch {torch.__version__} "
+            "can use here; needed one of that number; give auto or cpu, or mend the "
+            "driver or the build of torch"
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise StudyError(f"{place}, which is not here; give auto, cpu or cuda")
+
+
 def _public_data_sets(study: "Study") -> list[str]:
     """Names under which a study's analyses look for data in the public formats."""
     from concord.study import MECHANISM
