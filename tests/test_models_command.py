@@ -47,8 +47,12 @@ def test_inspect_tells_the_parts_and_loads_no_weight(
     assert list(told)[:3] == ["weights", "adapter", "family"]
     assert told["parameters"].strip() == "1,394,304, and 104,448 of the adapter"
     assert told["layers"].strip() == "6"
+    (tmp_path / "someone-s-secret").mkdir()
+    (tmp_path / "such-a-folder").mkdir()
     assert run("models", "inspect", tmp_path / "no-such-folder") == 2
-    assert "no such folder" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "no such folder; did you mean 'such-a-folder'?" in told
+    assert "secret" not in told
 
 
 def test_a_mistake_is_one_line_and_exit_code_2(

@@ -6,6 +6,7 @@ long run does not stop at its fifth model.
 
 import json
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from huggingface_hub import file_exists, try_to_load_from_cache
@@ -122,14 +123,16 @@ def local_folder(name: str) -> Path | None:
         raise ModelError(f"{name}: found a file; needed a model's folder or a hub id")
     is_path = name.startswith(("/", ".", "~")) or name.count("/") > 1
     if is_path or path.parent.is_dir() and path.parent != Path("."):
-        near = [entry.name for entry in _siblings(path)]
-        raise ModelError(f"{name}: no such folder; {did_you_mean(path.name, near)}")
+        near = get_close_matches(path.name, _siblings(path), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "correct it, or give a hub id"
+        raise ModelError(f"{name}: no such folder; {hint}")
     return None
 
 
-def _siblings(path: Path) -> list[Path]:
+def _siblings(path: Path) -> list[str]:
+    """Folders beside it: of other people's, no list is shown."""
     parent = path.parent
-    return [entry for entry in parent.iterdir()] if parent.is_dir() else []
+    return [e.name for e in parent.iterdir() if e.is_dir()] if parent.is_dir() else []
 
 
 def _embedded_folder(name: str) -> Path:
