@@ -293,6 +293,8 @@ def test_a_folder_with_other_things_is_left_alone(
     (tmp_path / "precious.txt").write_text("mine")
     with pytest.raises(ResultsError, match="other things in it"):
         compare(study_of(settings), tmp_path)
+    with pytest.raises(ResultsError, match="found no folder but a file"):
+        compare(study_of(settings), tmp_path / "precious.txt")
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
 
 

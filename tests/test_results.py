@@ -20,6 +20,7 @@ from concord.results import (
     require_space,
     write_json,
     write_part,
+    write_table,
     write_text,
 )
 
@@ -187,3 +188,12 @@ def test_not_a_number_never_reaches_json(tmp_path: Path):
     with pytest.raises(ValueError):
         write_json(tmp_path / "x.json", {"value": float("nan")})
     assert not (tmp_path / "x.json").exists()
+
+
+def test_a_file_in_the_way_of_a_folder_is_a_user_s_mistake(tmp_path: Path):
+    (tmp_path / "file").touch()
+    table = pa.table({"x": [1]})
+    with pytest.raises(ResultsError, match="cannot write"):
+        write_text(tmp_path / "file" / "below", "text")
+    with pytest.raises(ResultsError, match="cannot write"):
+        write_table(tmp_path / "file" / "below.parquet", table)

@@ -81,7 +81,12 @@ def refuse_other_things(output: Path) -> None:
     """
     if (output / "study.yaml").is_file() or not output.exists():
         return
-    if not output.is_dir() or any(path.name != LOCK for path in output.iterdir()):
+    if not output.is_dir():
+        raise ResultsError(
+            f"{output}: found no folder but a file; needed a new folder or a run to "
+            "continue; give another --output"
+        )
+    if any(path.name != LOCK for path in output.iterdir()):
         raise ResultsError(
             f"{output}: found a folder with other things in it; needed a new folder or "
             "a run to continue; give another --output"
