@@ -125,6 +125,14 @@ def test_models_that_say_no_letter_alike_often_are_named_together():
     ) in told
 
 
+def test_a_favoured_letter_is_told_of_the_answers_given():
+    row = _letters("m", 0.5) | {"favoured": ["B"], "follows_letters": False}
+    row |= {"answered_chosen": {"A": 0.2, "B": 0.8}}
+    row |= {"answered_right": {"A": 0.75, "B": 0.25}}
+    (told,) = position_warnings(Findings({"choices": {"letters": [row]}}))
+    assert "m chooses B in 80% of its answers where it is right in 25%" in told
+
+
 def test_no_warning_points_to_a_table_that_may_not_follow():
     rows = [_letters(f"t{place}", 0.9) for place in range(6)]
     (told,) = position_warnings(Findings({"choices": {"letters": rows}}))

@@ -46,8 +46,8 @@ def _biased(dataset: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if favouring:
         told = [
             f"{_who(row)} chooses {row['favoured'][0]} in "
-            f"{row['chosen'][row['favoured'][0]]:.0%} of prompts where it is right in "
-            f"{row['right'][row['favoured'][0]]:.0%}"
+            f"{row['answered_chosen'][row['favoured'][0]]:.0%} of its answers where it "
+            f"is right in {row['answered_right'][row['favoured'][0]]:.0%}"
             for row in favouring
         ]
         found.append(
