@@ -136,3 +136,10 @@ def test_answered_prompts_end_in_a_gap_where_the_model_asked_fills_gaps():
     assert ends("sentences", model=gaps, base=gaps) == {"study": False, "same": False}
     context = Context("study", 0, "Finish: {} ", ends_in_gap=True)
     assert context.wrap("Ada was born in") == "Finish: Ada was born in <extra_id_0>"
+
+
+def test_a_chat_template_that_prints_the_date_prints_one_fixed_day():
+    """A run that goes on tomorrow asks what it asked today."""
+    dated = "{{ strftime_now('%d %b %Y') }} " + CHAT
+    (_, _, first), *_ = texts("tuned", "facts", chat=dated)
+    assert first.startswith("26 Jul 2024 <user>")

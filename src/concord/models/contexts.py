@@ -64,6 +64,12 @@ _UNTAGGED = {
 }
 SENTINEL = "<extra_id_0>"
 """The first gap of models that were trained to fill gaps (T5)."""
+_FIXED_DAY = (
+    "{%- macro strftime_now(format) -%}"
+    "{{ {'%Y-%m-%d': '2024-07-26'}.get(format, '26 Jul 2024') }}"
+    "{%- endmacro -%}"
+)
+"""Stands before a chat template: the day that LLaMA's prints where it has no clock."""
 _PLACE = "concord-place-of-the-sentence"
 
 
@@ -255,8 +261,13 @@ def _rendered(
     label: str,
     **options: Any,
 ) -> str:
-    """The messages as text; transformers runs templates in a sandbox."""
+    """The messages as text; transformers runs templates in a sandbox.
+
+    Templates that print today's date print one fixed day: a study asks tomorrow what it
+    asks today.
+    """
     try:
+        options["chat_template"] = _FIXED_DAY + str(tokenizer.get_chat_template())
         return str(tokenizer.apply_chat_template(messages, tokenize=False, **options))
     except (ValueError, TemplateError) as error:
         raise ModelError(
