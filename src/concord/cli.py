@@ -175,7 +175,7 @@ def validate(
     """Check a study, its data and its models; load no weights."""
     settings = layers_of(None, study, None, {"data_dir": data_dir}, None)
     checked = _resolve(settings)
-    require_device(checked)
+    require_device(checked, runs_here=False)
     from concord.plan import plan_study
 
     if checked.output is not None:

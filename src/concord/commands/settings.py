@@ -124,10 +124,15 @@ def refuse_public_data(study: "Study") -> None:
         )
 
 
-def require_device(study: "Study") -> None:
+def require_device(study: "Study", *, runs_here: bool = True) -> None:
     """Refuse a device that this machine lacks; on a cluster only its nodes know theirs.
 
     Devices are counted, not used: what has used one cannot be forked.
+
+    Args:
+        study: The study.
+        runs_here: False for a study that is only looked at: its device may be
+            another machine's, and must be one.
 
     Raises:
         StudyError: It is no device, or not there.
@@ -146,6 +151,8 @@ def require_device(study: "Study") -> None:
         raise StudyError(
             f"{place}; needed auto, cpu, cuda, cuda:1 (any number) or mps"
         ) from error
+    if not runs_here:
+        return
     cuda_count = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= cuda_count:
         raise StudyError(

@@ -108,11 +108,11 @@
   }
 
   const KINDS = ["now agrees", "no longer agrees", "agrees on a new answer", "other wordings changed", "one wording"];
-  const URGENCY = [1, 0, 2, 3];
+  const URGENCY = [1, 0, 2, 3, 4];
   const KIND_LOOK = ["good", "bad", "plain", "plain", "plain"];
   const RIGHT = ["", "now all right", "no longer all right"];
   const SETS = { study: "own (study)", same: "the base's", chat: "chat format" };
-  const MARGINS = [["", "any"], ["floor", "inside the noise floor"], ["clear", "outside the noise floor"], ["0.1", "above 0.1 nats"], ["0.5", "above 0.5 nats"], ["1", "above 1 nat"]];
+  const MARGINS = [["", "any"], ["floor", "within twice the noise"], ["clear", "beyond twice the noise"], ["0.1", "above 0.1 nats"], ["0.5", "above 0.5 nats"], ["1", "above 1 nat"]];
 
   function flipBrowser(data) {
     const { words, facts, flips } = data;
